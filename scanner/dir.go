@@ -1,0 +1,370 @@
+package scanner
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"intact/scanner/digest"
+	"intact/scanner/dirfd"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// keepOpen is the number of open directories up to which a child found in a
+// listing is handed over open; beyond it the child is opened again by name and
+// compared with what was seen.
+const keepOpen = 256
+
+// worker holds what one goroutine reuses from directory to directory.
+type worker struct {
+	*scan
+	id     int
+	hash   *digest.Hasher
+	buf    []byte
+	zeros  []byte
+	names  dirfd.Names
+	xattrs dirfd.Xattrs
+	block  []entry.Entry
+	prior  priorDir
+}
+
+// job is one part of a directory on its way to the sink.
+type job struct {
+	block   entry.Block
+	dir     *dirfd.Dir
+	mount   uint64
+	pseudo  bool
+	waiting atomic.Int32 // large files not yet hashed, plus one while the part is being filled
+	names   []dirfd.Name // of the large files, by index; nil elsewhere
+}
+
+func (w *worker) do(t *task) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.recovered(t.path, r, true)
+		}
+		t.release()
+	}()
+	if t.job != nil {
+		w.largeFile(t)
+		return
+	}
+	w.directory(t)
+}
+
+// recovered turns a bug in the handling of one object into a gap.
+func (w *worker) recovered(p entry.Path, r any, subtree bool) {
+	w.gap(Gap{Path: p, Reason: ReasonPanic, Detail: fmt.Sprintf("%v at %s", r, firstFrame(debug.Stack())), Subtree: subtree})
+}
+
+// gap reports g; an object that is delivered as well is counted there.
+func (w *worker) gap(g Gap) {
+	w.stats.gaps.Add(1)
+	if g.Attrs == 0 {
+		w.stats.selected.Add(1)
+	}
+	w.fail(w.sink.Gap(w.id, g))
+}
+
+func (w *worker) directory(t *task) {
+	if t.budget.exhausted() {
+		w.overBudget(t)
+		return
+	}
+	if !w.openTask(t) {
+		return
+	}
+	if len(t.path) > entry.MaxKey {
+		w.gap(Gap{Path: t.path, Reason: ReasonPathTooLong, Subtree: true})
+		return
+	}
+	w.stats.dirs.Add(1)
+	if !w.list(t) {
+		return
+	}
+	l := listing{w: w, t: t, points: w.root.Mounts().In(t.path)}
+	l.begin(0)
+	if t.path == "/" && t.only == nil && t.free {
+		l.self()
+	}
+	for i := range w.names.Len() {
+		if w.ctx.Err() != nil {
+			break
+		}
+		l.one(w.names.Name(i), w.names.Kind(i))
+	}
+	if w.ctx.Err() == nil {
+		l.finish(nil)
+	}
+	t.budget.spend(w.names.Len())
+}
+
+// openTask opens the task's directory unless it was handed over open, and
+// checks that it is the one that was listed.
+func (w *worker) openTask(t *task) bool {
+	if t.dir != nil {
+		return true
+	}
+	d, err := t.parent.OpenDir(t.name)
+	if err != nil {
+		if err == unix.ENOENT {
+			return false // the parent's entry tells; what was below is gone
+		}
+		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
+		return false
+	}
+	t.dir = d
+	var st dirfd.Stat
+	if err := d.StatSelf(&st); err != nil {
+		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
+		return false
+	}
+	if (objectID{st.Device, st.Inode}) != t.seen {
+		w.gap(Gap{Path: t.path, Reason: ReasonReplaced, Subtree: true})
+		return false
+	}
+	return true
+}
+
+// list fills w.names with the sorted names that matter in t's directory.
+func (w *worker) list(t *task) bool {
+	w.names.Reset()
+	literal, all := t.state.Names()
+	switch {
+	case t.only != nil:
+		for _, n := range t.only {
+			w.names.Add(string(n))
+		}
+	case !all:
+		for _, n := range literal {
+			w.names.Add(n)
+		}
+	default:
+		bad, err := t.dir.List(&w.names)
+		if err == nil && bad > 0 {
+			err = fmt.Errorf("%d impossible names in the listing: %w", bad, unix.EUCLEAN)
+		}
+		if err != nil {
+			w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
+			if w.names.Len() == 0 {
+				return false
+			}
+		}
+	}
+	w.names.Sort()
+	w.names.Unique()
+	return true
+}
+
+// listing builds the parts of one directory.
+type listing struct {
+	w      *worker
+	t      *task
+	points map[string]bool // names here that are mount points
+	job    *job
+	part   uint32
+	large  bool // the current part waits for large files
+}
+
+func (l *listing) begin(part uint32) {
+	l.part = part
+	l.job = &job{dir: l.t.dir, mount: l.t.mount, pseudo: l.t.pseudo}
+	l.job.waiting.Store(1)
+	l.job.block = entry.Block{Dir: l.t.path, Part: part, Entries: l.w.block[:0]}
+	l.large = false
+}
+
+// self delivers "/" itself.
+func (l *listing) self() {
+	d := l.w.pol.Self()
+	if !l.count(d) {
+		return
+	}
+	e := l.slot(nil, d)
+	var st dirfd.Stat
+	if err := l.t.dir.StatSelf(&st); err != nil {
+		l.w.gap(Gap{Path: "/", Reason: reasonOf(err), Detail: detailOf(err)})
+		l.drop()
+		return
+	}
+	st.Fill(e)
+	l.w.openedMeta(e, l.w.sets[d.Set], l.t.dir.FD(), "/")
+	l.keep(e, d)
+}
+
+// count books what only one of the two policies selects and reports whether
+// the baseline's policy selects.
+func (l *listing) count(d policy.Decision) bool {
+	if d.Wider == "" && d.Narrower == "" {
+		return d.Select
+	}
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if d.Wider != "" {
+		l.w.widened[d.Wider]++
+	}
+	if d.Narrower != "" {
+		l.w.narrow[d.Narrower]++
+	}
+	return d.Select
+}
+
+// slot returns the next entry of the part, to be kept or dropped.
+func (l *listing) slot(name []byte, d policy.Decision) *entry.Entry {
+	b := &l.job.block
+	b.Entries = append(b.Entries, entry.Entry{Name: name, Set: d.Set})
+	return &b.Entries[len(b.Entries)-1]
+}
+
+func (l *listing) drop() {
+	b := &l.job.block
+	b.Entries = b.Entries[:len(b.Entries)-1]
+}
+
+// keep accepts the entry of the last slot. A part that was full already ends
+// before it.
+func (l *listing) keep(e *entry.Entry, d policy.Decision) {
+	b := &l.job.block
+	if len(b.Entries) > entry.PartSize {
+		last := b.Entries[entry.PartSize]
+		b.Entries = b.Entries[:entry.PartSize]
+		l.finish(last.Name)
+		l.begin(l.part + 1)
+		l.job.block.Entries = append(l.job.block.Entries, last)
+		e = &l.job.block.Entries[0]
+	}
+	l.w.stats.selected.Add(1)
+	if e.Kind == entry.File {
+		l.w.stats.files.Add(1)
+		l.w.opt.Progress.Files.Add(1)
+	}
+	for _, o := range l.w.obs {
+		o.Entry(l.w.id, l.t.path, e)
+	}
+}
+
+// finish delivers the part, or leaves it to the last large file.
+func (l *listing) finish(next []byte) {
+	j := l.job
+	j.block.Next = next
+	if !l.large {
+		l.w.block = j.block.Entries[:0]
+		l.w.fail(l.w.sink.Dir(l.w.id, &j.block))
+		return
+	}
+	for i := range j.block.Entries {
+		j.block.Entries[i] = *j.block.Entries[i].Clone()
+	}
+	j.block.Next = append([]byte(nil), next...)
+	if next == nil {
+		j.block.Next = nil
+	}
+	l.w.block = nil
+	for i, n := range j.names {
+		if n != nil {
+			j.dir.Hold()
+			j.waiting.Add(1)
+			l.w.push(&task{job: j, index: i, path: j.block.Dir.Join(n.Bytes()), budget: l.t.budget})
+		}
+	}
+	l.w.partDone(j)
+}
+
+// partDone delivers a part when nothing of it is waited for any more.
+func (w *worker) partDone(j *job) {
+	if j.waiting.Add(-1) == 0 && w.ctx.Err() == nil {
+		w.fail(w.sink.Dir(w.id, &j.block))
+	}
+}
+
+// one handles one name of the listing.
+func (l *listing) one(n dirfd.Name, kind entry.Kind) {
+	name := n.Bytes()
+	if !l.t.free && !l.w.opt.leads(l.t.path.Join(name)) {
+		return
+	}
+	d := l.t.state.Match(name)
+	var child *policy.State
+	if kind == entry.Dir || kind == entry.KindUnknown || l.points[string(name)] {
+		child = l.t.state.Enter(name)
+	}
+	if !d.Select && child == nil && d.Wider == "" {
+		return
+	}
+	have := len(l.job.block.Entries)
+	defer func() {
+		if r := recover(); r != nil {
+			l.job.block.Entries = l.job.block.Entries[:min(have, len(l.job.block.Entries))]
+			l.w.recovered(l.t.path.Join(name), r, kind == entry.Dir)
+		}
+	}()
+	switch {
+	case l.points[string(name)]:
+		l.mountPoint(n, d, child)
+	case kind == entry.File:
+		l.file(n, d)
+	default:
+		l.stated(n, d, child)
+	}
+}
+
+// stated handles what must be looked at before anything else: directories,
+// links, special files, and names of unknown kind.
+func (l *listing) stated(n dirfd.Name, d policy.Decision, child *policy.State) {
+	var st dirfd.Stat
+	if err := l.t.dir.Stat(n, false, &st); err != nil {
+		l.lost(n, d, err)
+		return
+	}
+	if mountOf(&st) != l.t.mount {
+		l.crossing(n, d, child, &st)
+		return
+	}
+	switch st.Kind {
+	case entry.Dir:
+		if child == nil {
+			child = l.t.state.Enter(n.Bytes())
+		}
+		l.child(n, d, child, &st, l.t.mount, l.t.pseudo)
+	case entry.File:
+		l.file(n, d)
+	default:
+		l.special(n, d, &st)
+	}
+}
+
+// lost reports a name that could not be looked at. One that is gone by now is
+// simply not there.
+func (l *listing) lost(n dirfd.Name, d policy.Decision, err error) {
+	if err == unix.ENOENT || err == unix.ENOTDIR || !d.Select {
+		return
+	}
+	l.w.gap(Gap{Path: l.t.path.Join(n.Bytes()), Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
+}
+
+// special delivers links, FIFOs, sockets and devices, which are never opened.
+func (l *listing) special(n dirfd.Name, d policy.Decision, st *dirfd.Stat) {
+	if !l.count(d) {
+		return
+	}
+	set := l.w.sets[d.Set]
+	if set.Sweep && st.Kind != entry.CharDevice && st.Kind != entry.BlockDevice {
+		return
+	}
+	e := l.slot(n.Bytes(), d)
+	st.Fill(e)
+	if st.Kind == entry.Symlink && set.For(st.Kind)&entry.Target != 0 {
+		t, err := l.t.dir.Readlink(n)
+		if err == nil {
+			e.Target = t
+			e.Have |= entry.Target
+		} else {
+			l.w.gap(Gap{Path: l.t.path.Join(n.Bytes()), Reason: reasonOf(err), Detail: detailOf(err), Attrs: entry.Target})
+		}
+	}
+	l.w.namedMeta(e, set, l.t.dir, n, l.t.path)
+	l.keep(e, d)
+}

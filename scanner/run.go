@@ -1,0 +1,254 @@
+package scanner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"intact/scanner/digest"
+	"intact/scanner/dirfd"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// Run scans everything that p selects under r and delivers it to sink, block
+// by block, in no order between directories. It returns when all is
+// delivered, when ctx ends (its cause is the error) or when the sink fails.
+// What could not be read is a Gap, not an error.
+func Run(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options, old Prior, sink Sink, obs ...Observer) (Stats, error) {
+	s := newScan(ctx, r, p, o, old, sink, obs)
+	for path, reason := range o.Hidden {
+		s.stats.gaps.Add(1)
+		s.stats.selected.Add(1)
+		if err := sink.Gap(0, Gap{Path: path, Reason: reason, Subtree: true}); err != nil {
+			return Stats{}, err
+		}
+	}
+	root := r.Dir()
+	state := p.Start()
+	t := &task{dir: root, path: "/", state: &state, free: o.free("/")}
+	var st dirfd.Stat
+	if err := root.StatSelf(&st); err != nil {
+		root.Release()
+		return Stats{}, fmt.Errorf("scan %q: %w", r.HostPath(), err)
+	}
+	t.mount = mountOf(&st)
+	if m := r.Mounts().ByID(st.Mount); m != nil {
+		t.pseudo = pseudoFS(m.FSType)
+	}
+	s.push(t)
+	s.workers()
+	return s.result()
+}
+
+// Workers returns how many workers a scan uses when n is 0: more than cores,
+// so that a slow disk always has requests outstanding.
+func Workers(n int) int {
+	if n > 0 {
+		return min(n, 256)
+	}
+	return min(max(4*runtime.NumCPU(), 4), 32)
+}
+
+// scan is one run. Fields without a note are set before the workers start and
+// not changed after.
+type scan struct {
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+	root   *dirfd.Root
+	pol    *policy.Effective
+	sets   entry.Sets
+	opt    Options
+	old    Prior
+	sink   Sink
+	obs    []Observer
+	rate   *limiter
+	links  linkTable
+	budget budgets
+
+	mu      sync.Mutex // guards the rest of this group
+	wake    *sync.Cond
+	high    []*task // system roots, taken first, last in first out
+	low     []*task // roots with a budget
+	pending int     // tasks pushed and not finished
+	skipped []Skip
+	widened map[string]int64
+	narrow  map[string]int64
+
+	stats struct{ selected, dirs, files, bytes, gaps atomic.Int64 }
+}
+
+// task is one directory to list, or one large file to hash for a directory
+// that waits for it.
+type task struct {
+	dir    *dirfd.Dir // open, owned by the task; nil: open name in parent
+	parent *dirfd.Dir // a reference, only when dir is nil
+	name   dirfd.Name
+	seen   objectID // what the parent's listing saw under name
+	path   entry.Path
+	state  *policy.State
+	mount  uint64
+	pseudo bool // sizes do not tell the content's length (proc, sysfs)
+	budget *budget
+	only   [][]byte // Reread: just these names, and nothing below
+	free   bool     // the whole directory is inside Options.Limit
+
+	job   *job // large file: the part that waits
+	index int
+}
+
+type objectID struct{ device, inode uint64 }
+
+func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options, old Prior, sink Sink, obs []Observer) *scan {
+	if o.Progress == nil {
+		o.Progress = new(Progress)
+	}
+	o.Workers = Workers(o.Workers)
+	ctx, stop := context.WithCancelCause(ctx)
+	s := &scan{ctx: ctx, stop: stop, root: r, pol: p, sets: p.Sets(), opt: o, old: old, sink: sink, obs: obs,
+		rate: newLimiter(o.MaxRate), widened: map[string]int64{}, narrow: map[string]int64{}}
+	s.wake = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *scan) workers() {
+	var wg sync.WaitGroup
+	release := context.AfterFunc(s.ctx, func() {
+		s.mu.Lock()
+		s.wake.Broadcast()
+		s.mu.Unlock()
+	})
+	defer release()
+	for i := range s.opt.Workers {
+		wg.Go(func() { s.work(i) })
+	}
+	wg.Wait()
+	for _, t := range append(s.high, s.low...) { // left over after an early end
+		t.release()
+	}
+}
+
+func (s *scan) work(i int) {
+	w := &worker{scan: s, id: i, hash: digest.New()}
+	for {
+		t := s.next()
+		if t == nil {
+			return
+		}
+		w.do(t)
+		s.mu.Lock()
+		s.pending--
+		if s.pending == 0 {
+			s.wake.Broadcast()
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *scan) next() *task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if s.ctx.Err() != nil || s.pending == 0 {
+			return nil
+		}
+		for _, q := range []*[]*task{&s.high, &s.low} {
+			if n := len(*q); n > 0 {
+				t := (*q)[n-1]
+				(*q)[n-1] = nil
+				*q = (*q)[:n-1]
+				return t
+			}
+		}
+		s.wake.Wait()
+	}
+}
+
+func (s *scan) push(t *task) {
+	s.mu.Lock()
+	s.pending++
+	if t.budget == nil {
+		s.high = append(s.high, t)
+	} else {
+		s.low = append(s.low, t)
+	}
+	s.mu.Unlock()
+	s.wake.Signal()
+}
+
+func (t *task) release() {
+	if t.dir != nil {
+		t.dir.Release()
+		t.dir = nil
+	}
+	if t.parent != nil {
+		t.parent.Release()
+		t.parent = nil
+	}
+	if t.job != nil {
+		t.job.dir.Release()
+		t.job = nil
+	}
+}
+
+func (s *scan) fail(err error) {
+	if err != nil {
+		s.stop(err)
+	}
+}
+
+func (s *scan) result() (Stats, error) {
+	cause := context.Cause(s.ctx)
+	s.stop(nil)
+	st := Stats{
+		Selected: s.stats.selected.Load(), Dirs: s.stats.dirs.Load(), Files: s.stats.files.Load(),
+		Bytes: s.stats.bytes.Load(), Gaps: s.stats.gaps.Load(),
+		Skipped: s.skipped, Widened: s.widened, Narrowed: s.narrow,
+	}
+	if cause != nil && !errors.Is(cause, context.Canceled) {
+		return st, fmt.Errorf("scan: %w", cause)
+	}
+	return st, cause
+}
+
+// limiter bounds the rate of content read. A nil limiter does not limit.
+type limiter struct {
+	mu   sync.Mutex
+	rate float64   // bytes per second
+	free time.Time // guarded by mu: when the next byte may be read
+}
+
+func newLimiter(rate int64) *limiter {
+	if rate <= 0 {
+		return nil
+	}
+	return &limiter{rate: float64(rate)}
+}
+
+// wait blocks until n more bytes may be read.
+func (l *limiter) wait(ctx context.Context, n int) {
+	if l == nil || n <= 0 {
+		return
+	}
+	l.mu.Lock()
+	now := time.Now()
+	if l.free.Before(now) {
+		l.free = now
+	}
+	d := l.free.Sub(now)
+	l.free = l.free.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
+	l.mu.Unlock()
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,104 @@
+// Package scanner turns a root and a policy into directory blocks. It says
+// what is true now; it sees the past only through Prior.
+package scanner
+
+import (
+	"context"
+
+	"intact/scanner/entry"
+)
+
+// Sink receives what a scan finds. Its methods are called concurrently, w is
+// the number of the calling worker, 0 ≤ w < Options.Workers; calls with the
+// same w never overlap. A block and its entries are valid only during the
+// call. An error ends the scan.
+type Sink interface {
+	Dir(w int, b *entry.Block) error
+	Gap(w int, g Gap) error
+}
+
+// Prior is what is known of the past: the stored value of one directory part.
+// The value must stay valid until the scan ends. It is used concurrently.
+type Prior interface {
+	Dir(key []byte, part uint32) (entry.Packed, bool)
+}
+
+// Observer sees every selected entry as it passes, for facts that ride the
+// walk. The same rules as for Sink apply.
+type Observer interface {
+	Entry(w int, dir entry.Path, e *entry.Entry)
+}
+
+// Reason says why something could not be verified.
+type Reason string
+
+// The reasons, as they stand in reports.
+const (
+	ReasonPermission  Reason = "permission denied"
+	ReasonBusy        Reason = "changed while read"
+	ReasonIO          Reason = "I/O error"
+	ReasonTimeout     Reason = "time-out"
+	ReasonLease       Reason = "lease held"
+	ReasonVanished    Reason = "vanished while scanned"
+	ReasonRootGone    Reason = "root vanished"
+	ReasonHidden      Reason = "hidden by a mount"
+	ReasonBudget      Reason = "budget exhausted"
+	ReasonPathTooLong Reason = "path too long"
+	ReasonUnsupported Reason = "not supported by the kernel or file system"
+	ReasonPanic       Reason = "internal error"
+	ReasonReplaced    Reason = "replaced while scanned"
+)
+
+// Gap is something that was selected and could not be read, whole or in part.
+type Gap struct {
+	Path    entry.Path
+	Reason  Reason
+	Detail  string     // the error text, "" if the reason says it all; unescaped
+	Attrs   entry.Attr // what is unknown of an entry that was delivered; 0: nothing was delivered
+	Subtree bool       // nothing below Path was seen either
+}
+
+// Stats counts one scan.
+type Stats struct {
+	Selected int64 // entries delivered under the baseline's policy, and gaps without an entry
+	Dirs     int64 // directories listed
+	Files    int64 // regular files delivered
+	Bytes    int64 // bytes of content read
+	Gaps     int64
+	Skipped  []Skip           // mounts that the policy passes over
+	Widened  map[string]int64 // paths that only the present configuration selects, by policy line
+	Narrowed map[string]int64 // paths that the present configuration would drop or compare less of, by policy line
+	Missing  []string         // policy paths that do not exist
+}
+
+// Skip is a mount that was passed over because of its file-system type.
+type Skip struct {
+	Path   entry.Path
+	FSType string
+}
+
+// Isolated names a mount that is scanned apart.
+type Isolated struct {
+	Path   entry.Path
+	FSType string
+}
+
+// Options of a scan. The zero value is usable.
+type Options struct {
+	Workers  int       // 0: chosen from the machine
+	MaxRate  int64     // bytes of content per second, 0: unlimited
+	Progress *Progress // updated while scanning, may be nil
+	// Hidden are paths that are not entered: what the baseline knows there is
+	// covered by a mount or its mount is gone. Each is a gap.
+	Hidden map[entry.Path]Reason
+	// Limit, if any, are the only paths looked at, with what is below them. A
+	// directory above them is delivered with just the names that lead to them.
+	Limit []entry.Path
+	// Isolate scans a mounted file system that can hang in another process
+	// and delivers what it finds below the mount point to the sink as worker
+	// w; the entry of the mount point itself is returned, nil if it is not
+	// selected. Nil: such file systems are gaps.
+	Isolate func(ctx context.Context, m Isolated, w int, sink Sink) (*entry.Entry, error)
+	// Enter is the mount that this process was started to scan for another.
+	Enter entry.Path
+}
