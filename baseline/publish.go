@@ -1,0 +1,247 @@
+package baseline
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"intact/baseline/statement"
+	"intact/scanner/digest"
+)
+
+// What is kept of old generations: see expired.
+const (
+	keepNewest = 10
+	keepMonths = 12
+)
+
+func (s *Store) tempName() string {
+	return s.path(baselineDir, "generation-"+rand.Text()+fileSuffix+tempSuffix)
+}
+
+// publish makes a written file the next generation: the file gets its name,
+// then the statement; the latter is the moment of commit. from, if not nil, is
+// the generation that must still be the newest. The temporary file is gone
+// afterwards in any case.
+func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest, note statement.Note, from *statement.Statement) (st *statement.Statement, err error) {
+	defer os.Remove(out.name)
+	lock, err := s.commitLock()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	prev, host, err := s.newest()
+	if err != nil {
+		return nil, err
+	}
+	if from != nil && (prev == nil || prev.Digest() != from.Digest()) {
+		return nil, ErrStale
+	}
+	st = &statement.Statement{
+		HostID: host, Generation: 1, File: out.digest, FileSize: out.size, Root: out.root, Policy: policy,
+		Directories: out.dirs, Entries: out.entries, Note: note,
+	}
+	if note.Created.IsZero() {
+		st.Created = time.Now()
+	}
+	if prev != nil {
+		st.Generation, st.Previous = prev.Generation+1, prev.Digest()
+	}
+	if st.Pruned, err = s.expired(st); err != nil {
+		return nil, err
+	}
+	text := st.Text()
+	// What a reader would make of it is what is returned.
+	if st, err = statement.Parse(text); err != nil {
+		return nil, err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.putFile(out.name, s.dbPath(st.Generation)); err != nil {
+		return nil, err
+	}
+	name := s.statementPath(st.Generation)
+	if err := s.writeFile(name, text, 0o400); err != nil {
+		if _, gone := os.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
+			os.Remove(s.dbPath(st.Generation)) // a full disk needs the room
+		}
+		return nil, err
+	}
+	s.prune(st)
+	return st, nil
+}
+
+// newest returns the statement that the next one follows, nil if there is
+// none, and the host id.
+func (s *Store) newest() (*statement.Statement, string, error) {
+	host, err := s.HostID()
+	if err != nil {
+		return nil, "", err
+	}
+	n, err := s.Latest()
+	if err != nil || n == 0 {
+		return nil, host, err
+	}
+	st, err := s.readStatement(n, host)
+	return st, host, err
+}
+
+// putFile gives a finished generation file its name. A file that stands there
+// was left by an interrupted commit: no statement speaks of it.
+func (s *Store) putFile(from, to string) error {
+	f, err := os.OpenFile(from, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return finish(f, to, 0o400)
+}
+
+// expired returns the generation files that the commit of st deletes: all but
+// the newest ten and the newest of each of the last twelve months that have
+// one. Generations whose statement cannot be read stay.
+func (s *Store) expired(st *statement.Statement) ([]uint64, error) {
+	files, err := s.generations(fileSuffix)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(files)
+	kept, months := 1, map[string]bool{st.Created.UTC().Format("2006-01"): true}
+	var out []uint64
+	for _, n := range files {
+		if n >= st.Generation {
+			continue
+		}
+		old, err := s.readStatement(n, st.HostID)
+		if err != nil {
+			continue
+		}
+		month := old.Created.Format("2006-01")
+		monthly := !months[month] && len(months) < keepMonths
+		if monthly {
+			months[month] = true
+		}
+		if kept < keepNewest {
+			kept++
+			continue
+		}
+		if !monthly {
+			out = append(out, n)
+		}
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
+// prune deletes what st says. A failure leaves a file too many, which the next
+// commit names again.
+func (s *Store) prune(st *statement.Statement) {
+	for _, n := range st.Pruned {
+		os.Remove(s.dbPath(n))
+	}
+}
+
+// Info is one generation of a store.
+type Info struct {
+	Generation uint64
+	Statement  *statement.Statement // nil if Err is about it
+	Present    bool                 // the generation file is there
+	Pruned     bool                 // a later statement says that the file was deleted
+	Size       int64                // of the file, in bytes
+	Err        error                // of the statement or the chain; wraps ErrDamaged or ErrForeign
+}
+
+// List returns all generations, oldest first, with their statements verified
+// and chained. The files are not opened: see Verify.
+func (s *Store) List() ([]Info, error) {
+	latest, err := s.Latest()
+	if err != nil || latest == 0 {
+		return nil, err
+	}
+	host, err := s.HostID()
+	if err != nil {
+		return nil, err
+	}
+	have, err := s.generations(stmtSuffix)
+	if err != nil {
+		return nil, err
+	}
+	var out []Info
+	pruned := map[uint64]bool{}
+	var prev *statement.Statement
+	for n, gap := uint64(1), false; n <= latest; n++ {
+		if _, ok := slices.BinarySearch(have, n); !ok {
+			if !gap { // one line for a run of missing ones: their number is the attacker's
+				out = append(out, Info{Generation: n, Err: fmt.Errorf("%w: statement %d is missing", ErrDamaged, n)})
+			}
+			gap, prev = true, nil
+			n = have[nextIndex(have, n)] - 1
+			continue
+		}
+		in := Info{Generation: n}
+		in.Statement, in.Err = s.readStatement(n, host)
+		if in.Err == nil {
+			if err := in.Statement.Follows(prev); err != nil {
+				in.Err = fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			for _, p := range in.Statement.Pruned {
+				pruned[p] = true
+			}
+		}
+		if fi, err := os.Lstat(s.dbPath(n)); err == nil && fi.Mode().IsRegular() {
+			in.Present, in.Size = true, fi.Size()
+		}
+		prev, gap = in.Statement, false
+		out = append(out, in)
+	}
+	for i := range out {
+		out[i].Pruned = pruned[out[i].Generation]
+	}
+	return out, nil
+}
+
+func nextIndex(list []uint64, n uint64) int {
+	i, _ := slices.BinarySearch(list, n)
+	return i
+}
+
+// Verify opens generation gen (0: the newest) as Open does, then decodes every
+// block, and checks the whole chain of statements. What it finds wrong is
+// returned as errors that wrap ErrDamaged or ErrForeign, one each.
+func (s *Store) Verify(ctx context.Context, gen uint64) ([]error, error) {
+	var bad []error
+	infos, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	for i, in := range infos {
+		if in.Err != nil {
+			bad = append(bad, in.Err)
+		}
+		if !in.Present && !in.Pruned && in.Statement != nil && i < len(infos)-1 {
+			bad = append(bad, fmt.Errorf("%w: the file of generation %d is gone and was not pruned", ErrDamaged, in.Generation))
+		}
+	}
+	g, err := s.Open(ctx, gen)
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrForeign) {
+		return append(bad, err), nil
+	}
+	if err != nil {
+		return bad, err
+	}
+	defer g.Close()
+	for _, err := range g.Entries() {
+		if ctx.Err() != nil {
+			return bad, context.Cause(ctx)
+		}
+		if err != nil {
+			bad = append(bad, err)
+		}
+	}
+	return bad, nil
+}

@@ -1,0 +1,133 @@
+package statement
+
+import (
+	"bytes"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"intact/scanner/digest"
+)
+
+func sample() *Statement {
+	return &Statement{
+		HostID: "0123456789abcdef0123456789abcdef", Generation: 3, Previous: digest.Sum([]byte("p")), File: digest.Sum([]byte("f")), FileSize: 9,
+		Root: digest.Sum([]byte("r")), Policy: digest.Sum(nil), Directories: 2, Entries: 5, Pruned: []uint64{1, 2},
+		Note: Note{HostName: "a\x1b\n\"", Created: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), ToolVersion: "1", Report: "id", Approver: "é\xff", Reason: "\u202e"},
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	first := sample()
+	first.Previous, first.File, first.Pruned = digest.Digest{}, digest.Digest{}, nil
+	for _, s := range []*Statement{sample(), first} {
+		got, err := Parse(s.Text())
+		if err != nil || !reflect.DeepEqual(got, s) {
+			t.Errorf("%v\n%+v\n%+v", err, got, s)
+		}
+		for i, c := range s.Text() {
+			if c != '\n' && (c < ' ' || c > '~') {
+				t.Errorf("byte %#x at %d", c, i)
+			}
+		}
+	}
+}
+
+func TestLongTextIsCut(t *testing.T) {
+	s := sample()
+	s.Reason, s.Approver, s.Report, s.HostName, s.ToolVersion = strings.Repeat("\xff", 9999), strings.Repeat("\x01", 9999), strings.Repeat("\xff", 9999), strings.Repeat("é", 9999), strings.Repeat("\xff", 9999)
+	got, err := Parse(s.Text())
+	if err != nil || len(got.Reason) != MaxText || !bytes.Equal(got.Text(), s.Text()) {
+		t.Fatal(err)
+	}
+}
+
+func TestEveryByteCounts(t *testing.T) {
+	good := sample().Text()
+	for i := range good {
+		for bit := range 8 {
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << bit
+			if _, err := Parse(bad); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrDigest) {
+				t.Fatalf("byte %d: %v", i, err)
+			}
+		}
+		if _, err := Parse(good[:i]); err == nil {
+			t.Fatalf("cut at %d is taken", i)
+		}
+	}
+}
+
+// TestOneSpelling gives texts whose digest is right and whose spelling is not.
+func TestOneSpelling(t *testing.T) {
+	good := string(sample().Text())
+	for _, r := range [][2]string{
+		{"generation: 3", "generation: +3"}, {"generation: 3", "generation: 03"}, {"generation: 3", "generation: 0"},
+		{"entries: 5", "entries: -5"}, {"pruned: 1 2", "pruned: 2 1"}, {"pruned: 1 2", "pruned: 1 1"}, {"pruned: 1 2", "pruned: 1  2"},
+		{`report: "id"`, "report: `id`"}, {`report: "id"`, `report: "\x69d"`}, {`report: "id"`, "report: id"},
+		{"05.000000006Z", "05.0000000060Z"}, {"05.000000006Z", "05.000000006+00:00"}, {"host-id: 0", "host-id: A"},
+		{"reason:", "Reason:"}, {"format: intact.statement/1", "format: intact.statement/2"},
+		{"root: ", "root: none\nroot: "}, {"file-size", "file_size"},
+	} {
+		text := strings.Replace(good, r[0], r[1], 1)
+		if text == good {
+			t.Fatalf("%q is not in the text", r[0])
+		}
+		body, _, _ := strings.Cut(text, "digest: "+"blake3:"+good[len(good)-65:])
+		body = text[:strings.LastIndex(text, "\ndigest: ")+1]
+		text = body + "digest: " + digest.Sum([]byte(body)).Named() + "\n"
+		if _, err := Parse([]byte(text)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%q is taken: %v", r[1], err)
+		}
+	}
+}
+
+func TestFollows(t *testing.T) {
+	first := sample()
+	first.Generation, first.Previous = 1, digest.Digest{}
+	next := func(change func(*Statement)) *Statement {
+		s := sample()
+		s.Generation, s.Previous = 2, first.Digest()
+		change(s)
+		return s
+	}
+	tests := []struct {
+		name string
+		s    *Statement
+		prev *Statement
+		ok   bool
+	}{
+		{"first", first, nil, true},
+		{"second", next(func(*Statement) {}), first, true},
+		{"second-alone", next(func(*Statement) {}), nil, false},
+		{"first-behind-first", first, first, false},
+		{"number", next(func(s *Statement) { s.Generation = 3 }), first, false},
+		{"host", next(func(s *Statement) { s.HostID = strings.Repeat("a", 32) }), first, false},
+		{"digest", next(func(s *Statement) { s.Previous[0]++ }), first, false},
+	}
+	for _, tt := range tests {
+		err := tt.s.Follows(tt.prev)
+		if tt.ok && err != nil || !tt.ok && !errors.Is(err, ErrChain) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	if got := sample().Short(); len(got) != 24 || strings.Count(got, " ") != 4 {
+		t.Errorf("%q", got)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(sample().Text())
+	f.Add([]byte("format: intact.statement/1\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := Parse(b)
+		if err == nil && !bytes.Equal(s.Text(), b) {
+			t.Error("another spelling is taken")
+		}
+	})
+}

@@ -1,0 +1,268 @@
+// Package baseline keeps what was accepted: one immutable bbolt file for each
+// generation with a statement beside it, and the pending sets that wait for a
+// person. It never knows why a change matters.
+//
+// A state folder (0700, files 0600, generation files 0400) holds
+//
+//	host                      the random host id
+//	lock                      held by init, check and accept
+//	commit.lock               held while a generation is published
+//	baseline/0000000001.db    a generation: see file.go
+//	baseline/0000000001.statement
+//	pending/<digest>          a pending set: see pending.go
+//
+// Files are written under names that end in ".tmp" and renamed when complete;
+// the statement's rename is the moment from which a generation exists.
+package baseline
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"intact/baseline/statement"
+)
+
+// Errors when a baseline is opened. All mean: there is nothing to trust.
+var (
+	ErrNoBaseline = errors.New("no baseline: run intact init")
+	ErrDamaged    = errors.New("baseline is damaged")
+	ErrForeign    = errors.New("baseline belongs to another host")
+)
+
+// Errors when changes are accepted. Nothing was written.
+var (
+	ErrConflict      = errors.New("the baseline no longer holds the old value")
+	ErrNotAcceptable = errors.New("lost coverage cannot be accepted")
+	ErrStale         = errors.New("another generation was published meanwhile")
+)
+
+const (
+	hostFile      = "host"
+	baselineDir   = "baseline"
+	pendingDir    = "pending"
+	fileSuffix    = ".db"
+	stmtSuffix    = ".statement"
+	tempSuffix    = ".tmp"
+	maxHostFile   = 64
+	generationFmt = "%010d"
+)
+
+// Store is a state folder. Its methods may be used concurrently; what writes
+// expects the caller to hold Lock.
+type Store struct {
+	dir string
+}
+
+// OpenStore names the state folder dir. It creates nothing: a folder that does
+// not exist is a store without a baseline.
+func OpenStore(dir string) (*Store, error) {
+	if dir == "" {
+		return nil, errors.New("open state folder: no name given")
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("open state folder %q: %w", dir, cause(err))
+	case !info.IsDir():
+		return nil, fmt.Errorf("open state folder %q: not a directory", dir)
+	}
+	return &Store{dir: dir}, nil
+}
+
+// Dir returns the state folder's name.
+func (s *Store) Dir() string { return s.dir }
+
+// cause drops the path that an os error carries, where the message has it
+// quoted already.
+func cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// Init makes the folders and the host id where they are missing.
+func (s *Store) Init() error {
+	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir)} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("create state folder %q: %w", d, cause(err))
+		}
+	}
+	_, err := s.HostID()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if n, err := s.Latest(); err != nil {
+		return err
+	} else if n > 0 {
+		return fmt.Errorf("%w: the host id %q is missing", ErrDamaged, s.path(hostFile))
+	}
+	var id [16]byte
+	rand.Read(id[:])
+	text := []byte(hex.EncodeToString(id[:]) + "\n")
+	if err := s.writeFile(s.path(hostFile), text, 0o600); err != nil {
+		return fmt.Errorf("write host id: %w", err)
+	}
+	return nil
+}
+
+// HostID returns the 32 hex digits that tie baselines to this host. The error
+// wraps fs.ErrNotExist before Init.
+func (s *Store) HostID() (string, error) {
+	b, err := readSmall(s.path(hostFile), maxHostFile)
+	if err != nil {
+		return "", fmt.Errorf("read host id: %w", err)
+	}
+	id := strings.TrimSuffix(string(b), "\n")
+	if !statement.ValidHostID(id) {
+		return "", fmt.Errorf("read host id %q: %w: not 32 hex digits", s.path(hostFile), ErrDamaged)
+	}
+	return id, nil
+}
+
+// Latest returns the number of the newest generation, 0 if there is none.
+func (s *Store) Latest() (uint64, error) {
+	gens, err := s.generations(stmtSuffix)
+	if err != nil || len(gens) == 0 {
+		return 0, err
+	}
+	return gens[len(gens)-1], nil
+}
+
+// generations returns the numbers of the baseline files with a suffix,
+// ascending.
+func (s *Store) generations(suffix string) ([]uint64, error) {
+	list, err := os.ReadDir(s.path(baselineDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list baseline folder %q: %w", s.path(baselineDir), cause(err))
+	}
+	var out []uint64
+	for _, e := range list {
+		num, ok := strings.CutSuffix(e.Name(), suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(num, 10, 64)
+		if err == nil && n > 0 && fmt.Sprintf(generationFmt, n) == num {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+func (s *Store) path(elem ...string) string {
+	return filepath.Join(append([]string{s.dir}, elem...)...)
+}
+
+func (s *Store) dbPath(gen uint64) string {
+	return s.path(baselineDir, fmt.Sprintf(generationFmt, gen)+fileSuffix)
+}
+
+func (s *Store) statementPath(gen uint64) string {
+	return s.path(baselineDir, fmt.Sprintf(generationFmt, gen)+stmtSuffix)
+}
+
+// readStatement reads and verifies the text of one generation by itself: not
+// its chain. A statement of another host or number is refused.
+func (s *Store) readStatement(gen uint64, hostID string) (*statement.Statement, error) {
+	name := s.statementPath(gen)
+	text, err := readSmall(name, statement.MaxSize+1)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("read statement %q: %w", name, cause(err))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read statement %q: %w: %w", name, ErrDamaged, cause(err))
+	}
+	st, err := statement.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read statement %q: %w: %w", name, ErrDamaged, err)
+	}
+	if st.Generation != gen {
+		return nil, fmt.Errorf("read statement %q: %w: it is of generation %d", name, ErrDamaged, st.Generation)
+	}
+	if st.HostID != hostID {
+		return nil, fmt.Errorf("read statement %q: %w: %s, this is %s", name, ErrForeign, st.HostID, hostID)
+	}
+	return st, nil
+}
+
+// readSmall reads a regular file of at most limit bytes. The final component
+// must not be a link.
+func readSmall(name string, limit int64) ([]byte, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("longer than %d bytes", limit)
+	}
+	return b, err
+}
+
+// openRegular opens for reading, without following a final link and without
+// blocking on a FIFO.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%q is not a regular file", name))
+	}
+	return f, nil
+}
+
+// writeFile replaces name in one step: temporary file, fsync, rename, fsync of
+// the folder.
+func (s *Store) writeFile(name string, text []byte, mode fs.FileMode) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*"+tempSuffix)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(text)
+	return errors.Join(err, finish(f, name, mode))
+}
+
+// finish makes a written temporary file durable under its final name. It
+// closes f.
+func finish(f *os.File, name string, mode fs.FileMode) error {
+	err := errors.Join(f.Chmod(mode), f.Sync())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
