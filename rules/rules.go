@@ -1,0 +1,110 @@
+// Package rules is the vocabulary of judgement: findings, severities, sets.
+// It does no I/O.
+package rules
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"intact/baseline/diff"
+)
+
+// Severity orders findings.
+type Severity uint8
+
+// The severities, in order.
+const (
+	Info Severity = iota
+	Low
+	Medium
+	High
+	Critical
+)
+
+var severityNames = [...]string{"info", "low", "medium", "high", "critical"}
+
+// String returns the word used in policies and reports.
+func (s Severity) String() string { return severityNames[min(s, Critical)] }
+
+// ParseSeverity is the inverse of String.
+func ParseSeverity(name string) (Severity, error) {
+	for i, n := range severityNames {
+		if n == name {
+			return Severity(i), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown severity %q: want info, low, medium, high or critical", name)
+}
+
+// Subject is what a finding is about.
+type Subject struct {
+	Kind string // file, dir, symlink, …, mount, policy, baseline
+	Path string // any bytes; empty where the subject is not a path
+	Name string // of a subject that is not a path
+}
+
+// Value is one attribute of a finding, before and after.
+type Value struct {
+	Name string // attribute name of the entry table
+	Old  string // JSON spelling; "" with OldNone: there was none
+	New  string
+	// Known tells an absent or unknown value from an empty one.
+	OldKnown, NewKnown bool
+}
+
+// Finding is a rule's statement about a subject. Findings are never dropped.
+type Finding struct {
+	Set         string // integrity, policy, mounts, …
+	Rule        string // stable rule id, e.g. fim.content
+	Severity    Severity
+	RawSeverity Severity // before an explanation lowered it
+	Subject     Subject
+	Change      string // added removed changed renamed replaced, "" where none
+	From        string // renamed: old path, any bytes
+	Count       int64  // entries that this finding stands for besides its subject
+	Attributes  []Value
+	Reasons     []string // why this severity, for people; no terminal control bytes
+	Attack      []string // ATT&CK technique ids
+	Links       []string // other names of the same inode
+	Explained   *Explanation
+	FirstSeen   time.Time
+	New         bool         // not in the pending set of the previous check
+	Diff        *diff.Change // what it judges, nil for rows and policy; for renderers and the pending set
+}
+
+// Explanation attributes a change to something known, such as a package.
+type Explanation struct {
+	Source string // package name and version
+	Level  string // signed or local
+}
+
+// Facts gives posture facts to a rule set.
+type Facts interface {
+	Rows(kind string) ([]diff.Row, Status)
+}
+
+// Status says how reading a fact went: ok, denied, absent, offline, failed,
+// timeout. Everything but ok makes a rule unknown.
+type Status string
+
+// Explainer attributes changes.
+type Explainer interface {
+	Explain(context.Context, *diff.Change) (Explanation, bool)
+}
+
+// Input is what a set judges.
+type Input struct {
+	Changes iter.Seq2[*diff.Change, error] // in key order, folded ones included
+	Rows    []diff.RowChange
+	Facts   Facts
+	Explain Explainer
+	Floor   func(path string) Severity // least severity that the policy asks for a change of path
+}
+
+// Set is a named list of rules.
+type Set interface {
+	Name() string
+	Judge(ctx context.Context, in Input, emit func(Finding) error) error
+}
