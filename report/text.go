@@ -1,0 +1,310 @@
+package report
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"intact/rules"
+)
+
+// TextOptions say how the text view is rendered. The zero value is usable.
+type TextOptions struct {
+	Now      time.Time           // for "2 h ago"; zero: no relative times
+	Location *time.Location      // of the times shown; nil: UTC
+	User     func(uint32) string // names of the scanned root, "" if unknown; may be nil
+	Group    func(uint32) string
+	Color    bool
+	Verbose  bool     // known gaps one by one, nothing folded, every attribute
+	Program  []string // words before the command in what to do next; nil: intact, and --root if there is one
+}
+
+// The numbers of gaps, rules and notes, and of skipped mounts, that are shown
+// one by one unless Verbose is set.
+const (
+	listLimit = 50
+	skipLimit = 20
+)
+
+// text is one rendering. Its memory does not grow with the report.
+type text struct {
+	TextOptions
+	w   *bufio.Writer
+	src io.ReadSeeker
+	h   Header
+	t   Trailer
+
+	newGaps, knownGaps, rules, skips, notes int64
+	explain, accept                         *rules.Finding // the worst, and the worst that can be accepted
+}
+
+// Text renders the report in src, from its beginning, for people. The first
+// line is Summary. src is read several times. A report that is not canonical
+// or not complete gives an error and no output.
+func Text(w io.Writer, src io.ReadSeeker, o TextOptions) error {
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	t := &text{TextOptions: o, w: bufio.NewWriterSize(w, 32<<10), src: src}
+	if err := t.survey(); err != nil {
+		return err
+	}
+	if t.Program == nil {
+		t.Program = []string{"intact"}
+		if t.h.Root != "/" {
+			t.Program = append(t.Program, "--root", t.h.Root)
+		}
+	}
+	t.line("%s", t.paint(verdictColor(t.t), Summary(t.h, t.t)))
+	t.line("")
+	t.facts()
+	for s := int(rules.Critical); s >= 0; s-- {
+		if t.t.Counts.Findings[s] == 0 {
+			continue
+		}
+		if err := t.findings(rules.Severity(s)); err != nil {
+			return err
+		}
+	}
+	if err := t.rest(); err != nil {
+		return err
+	}
+	t.next()
+	t.exit()
+	if err := t.w.Flush(); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// line prints one line; errors stick in the bufio.Writer.
+func (t *text) line(format string, args ...any) { fmt.Fprintf(t.w, format+"\n", args...) }
+
+func (t *text) rewind() error {
+	if _, err := t.src.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read report: %w", err)
+	}
+	return nil
+}
+
+// survey reads the whole report strictly and keeps what comes first in the
+// text but last in the report.
+func (t *text) survey() error {
+	if err := t.rewind(); err != nil {
+		return err
+	}
+	for r, err := range Read(t.src) {
+		if err != nil {
+			return err
+		}
+		switch {
+		case r.Header != nil:
+			t.h = *r.Header
+		case r.Trailer != nil:
+			t.t = *r.Trailer
+		case r.Gap != nil && r.Gap.Known:
+			t.knownGaps++
+		case r.Gap != nil:
+			t.newGaps++
+		case r.Rule != nil:
+			t.rules++
+		case r.Skip != nil:
+			t.skips++
+		case r.Note != nil:
+			t.notes++
+		case r.Finding != nil:
+			t.remember(r.Finding)
+		}
+	}
+	return nil
+}
+
+func (t *text) remember(f *rules.Finding) {
+	if f.Subject.Path == "" {
+		return
+	}
+	if t.explain == nil || f.Severity > t.explain.Severity {
+		t.explain = f
+	}
+	if f.Change != "" && f.Rule != "coverage.lost" && (t.accept == nil || f.Severity > t.accept.Severity) {
+		t.accept = f
+	}
+}
+
+// again reads the report once more and gives do the records whose line is
+// wanted. survey has checked it; skipping lines unread makes a long report
+// with few severe findings fast.
+func (t *text) again(want func(line []byte) bool, do func(*Record)) error {
+	if err := t.rewind(); err != nil {
+		return err
+	}
+	for rd := NewReader(t.src); ; {
+		line, err := rd.readLine()
+		if err != nil {
+			return err
+		}
+		if bytes.HasPrefix(line, []byte(`{"type":"trailer"`)) {
+			return nil
+		}
+		if !want(line) {
+			continue
+		}
+		rec, _, err := decode(line)
+		if err != nil {
+			return rd.errorf(err)
+		}
+		do(&rec)
+	}
+}
+
+// findings prints the findings of one severity.
+func (t *text) findings(s rules.Severity) error {
+	fold := folder{line: func(l string) { t.line("%s  %s", t.severity(s), l) }}
+	always := t.Verbose || s >= rules.High
+	// Inside a JSON string every quote has a backslash before it, so these
+	// can only be the fields themselves.
+	mine := []byte(`,"severity":"` + s.String() + `"`)
+	dir := []byte(`,"subject":{"kind":"dir"`)
+	want := func(line []byte) bool {
+		return bytes.HasPrefix(line, []byte(`{"type":"finding"`)) &&
+			(bytes.Contains(line, mine) || !always && bytes.Contains(line, dir))
+	}
+	t.line("")
+	err := t.again(want, func(r *Record) {
+		f := r.Finding
+		if f.Severity == s && (always || fold.finding(f)) {
+			t.finding(f)
+		}
+		if !always {
+			fold.directory(f)
+		}
+	})
+	fold.finish()
+	return err
+}
+
+// rest prints gaps, rules, skips and notes.
+func (t *text) rest() error {
+	gap := []byte(`{"type":"gap"`)
+	other := func(line []byte) bool {
+		return !bytes.HasPrefix(line, []byte(`{"type":"finding"`)) && !bytes.HasPrefix(line, []byte(`{"type":"header"`))
+	}
+	if t.newGaps > 0 {
+		t.heading("Not verified, %s:", plural(t.newGaps, "new gap"))
+		list := t.list(t.newGaps, listLimit)
+		err := t.again(func(l []byte) bool { return bytes.HasPrefix(l, gap) }, func(r *Record) {
+			if !r.Gap.Known {
+				list(gapLine(r.Gap))
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if t.knownGaps > 0 {
+		end := ": see --verbose"
+		if t.Verbose {
+			end = ":"
+		}
+		t.heading("Not verified, but accepted so with the baseline, %s%s", plural(t.knownGaps, "known gap"), end)
+	}
+	known, rule, skip, note := t.list(t.knownGaps, listLimit), t.list(t.rules, listLimit), t.list(t.skips, skipLimit), t.list(t.notes, listLimit)
+	var begun byte
+	head := func(kind byte, format string, args ...any) {
+		if begun != kind {
+			begun = kind
+			t.heading(format, args...)
+		}
+	}
+	return t.again(other, func(r *Record) {
+		switch {
+		case r.Gap != nil && r.Gap.Known && t.Verbose:
+			known(gapLine(r.Gap))
+		case r.Rule != nil:
+			head('r', "Rules without an answer, %s:", group(t.rules))
+			rule(fmt.Sprintf("%s %s: %s: %s", Escape(r.Rule.Set), Escape(r.Rule.Rule), Escape(r.Rule.Verdict), Prose(r.Rule.Reason)))
+		case r.Skip != nil:
+			head('s', "Passed over because of their file-system type, %s:", plural(t.skips, "mount"))
+			skip(fmt.Sprintf("%s (%s)", Escape(r.Skip.Path), Escape(r.Skip.FSType)))
+		case r.Note != nil:
+			head('n', "Notes:")
+			s := Prose(r.Note.Text)
+			if r.Note.Path != "" {
+				s = Escape(r.Note.Path) + ": " + s
+			}
+			note(s)
+		}
+	})
+}
+
+func (t *text) heading(format string, args ...any) {
+	t.line("")
+	t.line(format, args...)
+}
+
+// list prints the items of a list of n up to the limit, then how many are left.
+func (t *text) list(n, limit int64) func(string) {
+	var i int64
+	return func(s string) {
+		i++
+		switch {
+		case i <= limit || t.Verbose || n == limit+1:
+			t.line("  %s", s)
+		case i == limit+1:
+			t.line("  … and %s more: see --verbose", group(n-limit))
+		}
+	}
+}
+
+func gapLine(g *Gap) string {
+	s := subjectText(g.Subject) + ": " + Prose(g.Reason)
+	if len(g.Attributes) > 0 {
+		var names []string
+		for _, a := range g.Attributes {
+			names = append(names, label(a))
+		}
+		s += " (only " + strings.Join(names, ", ") + ")"
+	}
+	if g.Detail != "" {
+		s += ": " + Prose(g.Detail)
+	}
+	if g.Count > 0 {
+		s += ", with all below it (" + plural(g.Count, "path") + " in the baseline)"
+	}
+	return s
+}
+
+// The colours of a terminal, as SGR parameters.
+const (
+	red    = "1;31"
+	yellow = "33"
+	green  = "32"
+	cyan   = "36"
+	dim    = "2"
+)
+
+func (t *text) paint(sgr, s string) string {
+	if !t.Color || sgr == "" {
+		return s
+	}
+	return "\x1b[" + sgr + "m" + s + "\x1b[0m"
+}
+
+func verdictColor(t Trailer) string {
+	switch {
+	case t.Verdict == Clean:
+		return green
+	case t.Verdict == Untrusted, t.Verdict == Failed, t.Counts.Findings[rules.High]+t.Counts.Findings[rules.Critical] > 0:
+		return red
+	}
+	return yellow
+}
+
+// severity is the first column, eight characters wide.
+func (t *text) severity(s rules.Severity) string {
+	color := map[rules.Severity]string{rules.Critical: red, rules.High: red, rules.Medium: yellow, rules.Low: cyan, rules.Info: dim}
+	return t.paint(color[s], fmt.Sprintf("%-8s", strings.ToUpper(s.String())))
+}

@@ -1,0 +1,160 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"intact/rules"
+)
+
+// maxReason bounds the reason in a verdict line, in runes: the line is also
+// the subject of a mail.
+const maxReason = 160
+
+// Summary returns the verdict of a report in one line without newline, safe to
+// show, to log and to use as the subject of a mail.
+func Summary(h Header, t Trailer) string {
+	s := "intact: "
+	if h.Host.Name != "" {
+		s += Escape(h.Host.Name) + ": "
+	}
+	return s + scopeWords(h) + verdictWords(h, t)
+}
+
+// scopeWords says what was done, where that is not a full check of "/".
+func scopeWords(h Header) string {
+	var w []string
+	if h.Scope == ScopePartial {
+		w = append(w, "partial")
+	}
+	if h.Kind != KindCheck || len(w) > 0 {
+		w = append(w, string(h.Kind))
+	}
+	if h.Root != "/" {
+		if len(w) == 0 {
+			w = append(w, string(h.Kind))
+		}
+		w = append(w, "of "+Escape(h.Root))
+	}
+	if len(w) == 0 {
+		return ""
+	}
+	return strings.Join(w, " ") + ": "
+}
+
+func verdictWords(h Header, t Trailer) string {
+	c := t.Counts
+	var b strings.Builder
+	found := c.Total() > 0
+	switch t.Verdict {
+	case Clean:
+		fmt.Fprintf(&b, "clean, %s %s", plural(c.Verified+addedAtInit(h, c), "path"), cleanVerb(h))
+		because(&b, ": ", t.Reason)
+		if found {
+			b.WriteString("; " + findingWords(c) + " below the threshold")
+		}
+		if c.KnownGaps > 0 {
+			b.WriteString(", " + plural(c.KnownGaps, "known gap"))
+		}
+		return b.String()
+	case Findings:
+		b.WriteString(findingWords(c))
+		because(&b, ": ", t.Reason)
+		found = false
+	case Untrusted:
+		b.WriteString("UNTRUSTED")
+		because(&b, ": ", t.Reason)
+	case Incomplete:
+		b.WriteString("incomplete")
+		because(&b, ": ", t.Reason)
+	case Interrupted:
+		fmt.Fprintf(&b, "interrupted after %s", plural(c.Selected, "path"))
+		because(&b, ": ", t.Reason)
+	default:
+		b.WriteString("ERROR")
+		because(&b, ": ", t.Reason)
+	}
+	if found {
+		b.WriteString("; " + findingWords(c))
+	}
+	if c.Unverified > 0 {
+		b.WriteString("; " + plural(c.Unverified, "path") + " not verified")
+	} else if !t.Complete && t.Verdict == Findings {
+		b.WriteString("; incomplete")
+	}
+	if c.KnownGaps > 0 {
+		b.WriteString("; " + plural(c.KnownGaps, "known gap"))
+	}
+	return b.String()
+}
+
+// addedAtInit counts what a first baseline records: nothing there was verified
+// against anything.
+func addedAtInit(h Header, c Counts) int64 {
+	if h.Kind == KindInit {
+		return c.Added
+	}
+	return 0
+}
+
+func cleanVerb(h Header) string {
+	if h.Kind == KindInit {
+		return "recorded"
+	}
+	return "verified"
+}
+
+func because(b *strings.Builder, sep, reason string) {
+	if reason == "" {
+		return
+	}
+	reason = Prose(reason)
+	if utf8.RuneCountInString(reason) > maxReason {
+		reason = string([]rune(reason)[:maxReason-1]) + "…"
+	}
+	b.WriteString(sep + reason)
+}
+
+// findingWords is "3 findings (1 high, 2 low), 2 new".
+func findingWords(c Counts) string {
+	n := c.Total()
+	if n == 0 {
+		return "no findings"
+	}
+	var by []string
+	for s := int(rules.Critical); s >= 0; s-- {
+		if k := c.Findings[s]; k > 0 {
+			by = append(by, group(k)+" "+rules.Severity(s).String())
+		}
+	}
+	s := plural(n, "finding") + " (" + strings.Join(by, ", ") + "), " + group(c.New) + " new"
+	if c.Explained > 0 {
+		s += ", " + group(c.Explained) + " explained"
+	}
+	return s
+}
+
+// plural is "1 path" or "1,234 paths".
+func plural(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "y") {
+		return group(n) + " " + strings.TrimSuffix(noun, "y") + "ies"
+	}
+	return group(n) + " " + noun + "s"
+}
+
+// group writes n with a comma between thousands.
+func group(n int64) string {
+	s := fmt.Sprint(n)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
