@@ -1,0 +1,95 @@
+# "make help" lists the targets. Everything here needs Go and make alone, but
+# for race, which needs a C compiler.
+
+GO         ?= go
+VERSION    ?= 0.1.0-dev
+COMMIT     ?= $(shell git -c safe.directory='$(CURDIR)' describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)
+
+# What make scan looks at, separated by blanks, and where it keeps its baseline.
+SCAN_PATHS ?= /etc /usr/bin /usr/sbin
+STATE      ?= .state
+
+# Packages and flags for test, race, cover and fuzz.
+PKG          ?= ./...
+TESTFLAGS    ?=
+TEST_TIMEOUT ?= 4m
+FUZZTIME     ?= 30s
+BENCHFLAGS   ?=
+
+# A tool for developers, not a dependency of the program: its version is pinned
+# here and not in go.mod.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The program is static; the same source gives the same bytes in every folder.
+export CGO_ENABLED := 0
+BUILDFLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X intact/cmd/internal/cli.version=$(VERSION) -X intact/cmd/internal/cli.commit=$(COMMIT)'
+
+.DEFAULT_GOAL := build
+.PHONY: build scan test lint fmt vet staticcheck race fuzz cover bench reproducible ci clean help
+
+build: ## build the static binary bin/intact
+	$(GO) build $(BUILDFLAGS) -o bin/intact ./cmd/intact
+
+# Ends with make's own failure status on findings (1) as on trouble (2, 3, 4):
+# make knows one kind of failure only, the line on stderr tells which it was.
+scan: build ## baseline of SCAN_PATHS in STATE if none is there, then check; fails on findings
+	@set -- '$(STATE)'/baseline/*.statement; \
+	if [ ! -e "$$1" ]; then \
+		echo "+ bin/intact --state $(STATE) init $(SCAN_PATHS)" >&2; \
+		bin/intact --state '$(STATE)' init $(SCAN_PATHS) || exit; \
+		echo '$(SCAN_PATHS)' >'$(STATE)/scan-paths' || exit; \
+	elif [ -e '$(STATE)/scan-paths' ] && [ "$$(cat '$(STATE)/scan-paths')" != '$(SCAN_PATHS)' ]; then \
+		echo "make scan: the baseline in $(STATE) is one of: $$(cat '$(STATE)/scan-paths')" >&2; \
+		echo "make scan: give another STATE=, or remove $(STATE), for a baseline of: $(SCAN_PATHS)" >&2; \
+		exit 2; \
+	fi; \
+	echo "+ bin/intact --state $(STATE) check" >&2; \
+	status=0; bin/intact --state '$(STATE)' check || status=$$?; \
+	case $$status in \
+	0) ;; \
+	1) echo "make scan: findings (intact check ended with 1)" >&2 ;; \
+	*) echo "make scan: no verdict to rely on (intact check ended with $$status)" >&2 ;; \
+	esac; \
+	exit $$status
+
+test: ## run the tests
+	$(GO) test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+race: ## run the tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
+
+lint: fmt vet staticcheck ## gofmt, go vet and staticcheck
+
+# A folder holds the folders below it, so gofmt names most files twice.
+fmt:
+	@files=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...) | sort -u) && \
+	if [ -n "$$files" ]; then echo "not formatted with gofmt:" >&2; echo "$$files" >&2; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz: ## run every fuzz target of PKG for FUZZTIME
+	GO='$(GO)' .ci/fuzz $(FUZZTIME) $(PKG)
+
+cover: ## run the tests and say how much of each function they reach
+	@mkdir -p bin
+	$(GO) test -timeout 10m -coverpkg=./... -coverprofile=bin/cover.out $(TESTFLAGS) $(PKG)
+	@$(GO) tool cover -func=bin/cover.out
+
+bench: build ## run the benchmarks against other tools and print the table
+	$(GO) run ./benchmarks/cmd/bench $(BENCHFLAGS)
+
+reproducible: ## build twice in different folders and compare
+	GO='$(GO)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' .ci/reproducible
+
+ci: ## all that a change must pass, as on the build server
+	.ci/run
+
+clean: ## remove what was built (not the state folder)
+	rm -rf bin
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,298 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/rules/integrity"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// AcceptOptions of Accept.
+type AcceptOptions struct {
+	Report string   // id or number, "" for the last check
+	All    bool     // everything but critical findings
+	Paths  []string // patterns of the policy language
+	Reason string
+	DryRun bool
+}
+
+// Accept moves what a check reported, exactly that and never what is on the
+// disk now, into a new generation.
+func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
+	if !o.All && len(o.Paths) == 0 {
+		return Outcome{}, usageError("accept: say what: --all, or --path GLOB")
+	}
+	if o.All && len(o.Paths) > 0 {
+		return Outcome{}, usageError("accept: --all and --path exclude each other")
+	}
+	if strings.TrimSpace(o.Reason) == "" && !o.DryRun {
+		return Outcome{}, usageError("accept: --reason TEXT is needed: it stands in the baseline's statement")
+	}
+	s, err := open(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	a := &accept{session: s, o: o}
+	if a.match, err = matcher(o.Paths); err != nil {
+		return Outcome{}, err
+	}
+	if _, err := s.store.Latest(); err != nil {
+		return Outcome{}, err
+	}
+	if err := s.acquire("accept"); err != nil {
+		return Outcome{}, err
+	}
+	return a.run(ctx)
+}
+
+type accept struct {
+	*session
+	o     AcceptOptions
+	match *policy.Effective // of Paths, nil with All
+	gen   *baseline.Generation
+	set   *baseline.Pending
+	pick  map[entry.Path]bool // changes that are taken by themselves
+	left  map[entry.Path]bool // changes that stay pending
+	stays []string            // why, for people
+}
+
+// matcher compiles the patterns of --path.
+func matcher(patterns []string) (*policy.Effective, error) {
+	if len(patterns) == 0 {
+		return nil, nil
+	}
+	p := &policy.Policy{Name: "--path"}
+	set, _ := policy.GroupSet("presence")
+	for i, g := range patterns {
+		p.Rules = append(p.Rules, policy.Rule{Pattern: g, Set: set, Pos: policy.Pos{File: "--path", Line: i + 1, Col: 1}})
+	}
+	eff, err := policy.Union(p, p, nil)
+	if err != nil {
+		return nil, usageError("--path: %w", err)
+	}
+	return eff, nil
+}
+
+func (a *accept) run(ctx context.Context) (Outcome, error) {
+	id, sum, err := a.find()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if a.gen, err = a.store.Open(ctx, 0); err != nil {
+		return Outcome{}, err
+	}
+	defer a.gen.Close()
+	if a.set, err = a.store.OpenPending(sum); err != nil {
+		return Outcome{}, fmt.Errorf("accept: %w", err)
+	}
+	defer a.set.Close()
+	if err := a.choose(ctx); err != nil {
+		return Outcome{}, err
+	}
+	rows, err := a.rows()
+	if err != nil {
+		return Outcome{}, err
+	}
+	for _, w := range a.stays {
+		a.env.warn("%s", w)
+	}
+	if len(a.pick)+len(rows) == 0 {
+		return Outcome{}, usageError("accept: nothing in report %s is selected", id)
+	}
+	if a.o.DryRun {
+		return Done(), a.list(rows)
+	}
+	made, err := a.gen.Apply(ctx, a.store, a.picks(), rows, a.note(id, a.o.Reason))
+	if errors.Is(err, baseline.ErrConflict) {
+		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again", err)}
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	_, err = fmt.Fprintf(a.env.Stdout, "accepted %d changes of report %s: generation %d, root %s\n", len(a.pick)+len(rows), id, made.Generation, made.Short())
+	return Done(), err
+}
+
+// find returns the id of the report to accept and the pending set that it
+// names.
+func (a *accept) find() (id string, sum digest.Digest, err error) {
+	list, err := a.archive().List()
+	if err != nil {
+		return "", sum, err
+	}
+	if a.o.Report != "" {
+		one, err := a.archive().Get(a.o.Report)
+		if err != nil {
+			return "", sum, usageError("accept: %w", err)
+		}
+		list = []report.Stored{one}
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		t, h, err := readEnds(list[i])
+		if err != nil {
+			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
+		}
+		if h.Kind != report.KindCheck || h.Scope != report.ScopeFull {
+			if a.o.Report != "" {
+				return "", sum, usageError("accept: report %s is no full check", h.ID)
+			}
+			continue
+		}
+		if t.Pending == "" {
+			return "", sum, usageError("accept: report %s of %s has nothing to accept", h.ID, h.Started.Format("2006-01-02 15:04"))
+		}
+		sum, err = digest.Parse(t.Pending)
+		return h.ID, sum, err
+	}
+	return "", sum, usageError("accept: there is no report of a check: run intact check first")
+}
+
+// changes yields the pending changes.
+func (a *accept) changes() iter.Seq2[*diff.Change, error] {
+	return func(yield func(*diff.Change, error) bool) {
+		for c, err := range a.set.Changes() {
+			if !yield(c.Change, err) {
+				return
+			}
+		}
+	}
+}
+
+// choose judges the pending changes again, with the same rules as the report,
+// and picks those that the options select.
+func (a *accept) choose(ctx context.Context) error {
+	a.pick, a.left = map[entry.Path]bool{}, map[entry.Path]bool{}
+	critical, lost := 0, 0
+	in := rules.Input{Changes: a.changes(), Floor: func(string) rules.Severity { return rules.Info }}
+	err := integrity.New(integrity.Options{}).Judge(ctx, in, func(f rules.Finding) error {
+		c := f.Diff
+		switch {
+		case c == nil:
+		case c.Kind == diff.Unverified:
+			lost++
+			a.left[c.Path] = true
+		case a.match != nil && !a.matches(c.Path) && !(c.From != "" && a.matches(c.From)):
+			a.left[c.Path] = true
+		case a.match == nil && f.Severity == rules.Critical:
+			critical++
+			a.left[c.Path] = true
+		default:
+			a.pick[c.Path] = true
+		}
+		return nil
+	})
+	if critical > 0 {
+		a.stays = append(a.stays, fmt.Sprintf("%d critical findings stay pending: accept them by --path", critical))
+	}
+	if lost > 0 {
+		a.stays = append(a.stays, fmt.Sprintf("%d paths could not be verified: lost coverage cannot be accepted", lost))
+	}
+	return err
+}
+
+func (a *accept) matches(p entry.Path) bool { return a.match.Decide(p).Select }
+
+// picks yields the chosen changes and what goes along with them: the folded
+// times of a directory with something chosen in it, other names of a chosen
+// inode, entries that moved with a chosen directory.
+func (a *accept) picks() iter.Seq2[*diff.Change, error] {
+	return func(yield func(*diff.Change, error) bool) {
+		parents := map[entry.Path]bool{}
+		for p := range a.pick {
+			parents[p.Dir()] = true
+		}
+		for c, err := range a.changes() {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if c.From != "" && a.pick[c.Path] {
+				parents[c.From.Dir()] = true
+			}
+			if !a.takes(c, parents) {
+				continue
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (a *accept) takes(c *diff.Change, parents map[entry.Path]bool) bool {
+	switch {
+	case c.Kind == diff.Unverified:
+		return false
+	case a.pick[c.Path]:
+		return true
+	case a.left[c.Path]:
+		return false
+	case c.LinkOf != "":
+		return a.pick[c.LinkOf]
+	case c.Folded && c.Kind == diff.Renamed:
+		for p := c.Path.Dir(); ; p = p.Dir() {
+			if a.pick[p] {
+				return true
+			}
+			if p == "/" {
+				return a.match == nil
+			}
+		}
+	case c.Folded:
+		return a.match == nil || parents[c.Path]
+	}
+	return false
+}
+
+// rows returns the chosen changes of mounts, aliases and known gaps.
+func (a *accept) rows() ([]diff.RowChange, error) {
+	list, err := a.set.Rows()
+	if err != nil {
+		return nil, err
+	}
+	var out []diff.RowChange
+	for _, r := range list {
+		p := entry.Path(r.Key)
+		if r.Kind == rowGap {
+			if p, _, err = entry.ParseKey(r.Key); err != nil {
+				return nil, fmt.Errorf("accept: %w: gap: %w", baseline.ErrDamaged, err)
+			}
+		}
+		if r.Kind != rowFinding && (a.match == nil || a.matches(p)) {
+			out = append(out, r.RowChange)
+		}
+	}
+	return out, nil
+}
+
+// list prints what would be accepted.
+func (a *accept) list(rows []diff.RowChange) error {
+	for c, err := range a.picks() {
+		if err != nil {
+			return err
+		}
+		if !c.Folded {
+			if _, err := io.WriteString(a.env.Stdout, c.Kind.String()+"\t"+report.Escape(string(c.Path))+"\n"); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range rows {
+		if _, err := io.WriteString(a.env.Stdout, r.Kind+"\t"+report.Escape(strings.ReplaceAll(string(r.Key), "\x00", "/"))+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,340 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/scanner"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// CheckOptions of Check.
+type CheckOptions struct {
+	Paths      []string // only these and what lies below; none: everything
+	FailOn     string   // severity, "" for the configured one
+	Only, Skip []string // rule sets
+	ExpectRoot string   // the root that the baseline must have
+	Baseline   string   // an export in the place of the state folder's baseline
+	NoState    bool     // nothing is written to the state folder
+	Output     Output
+}
+
+// setNames are the rule sets there are, in report order.
+var setNames = [...]string{"integrity", "mounts", "policy"}
+
+// Check scans, compares with the baseline, judges and reports.
+func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
+	s, err := open(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	c := &check{session: s, o: o, gaps: &gapList{}}
+	if err := c.options(); err != nil {
+		return Outcome{}, err
+	}
+	if s.cfgErr != nil {
+		e.warn("%v", s.cfgErr)
+		c.out.Add(ExitUsage)
+	}
+	if !o.NoState {
+		if _, err := s.store.Latest(); err != nil {
+			return Outcome{}, err
+		}
+		if err := c.writable(); err != nil {
+			return Outcome{}, err
+		}
+		if err := s.acquire("check"); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return c.run(ctx)
+}
+
+// check is one run of Check.
+type check struct {
+	*session
+	o       CheckOptions
+	out     Outcome
+	failOn  rules.Severity
+	sets    map[string]bool
+	limit   []entry.Path
+	gen     *baseline.Generation
+	base    *policy.Policy
+	scope   *scope
+	paper   *paper
+	gaps    *gapList
+	stats   scanner.Stats
+	counts  baseline.Counts
+	result  *diff.Result
+	rows    []diff.RowChange
+	mounts  []rules.Finding
+	pending *pendingJudge
+	saved   digest.Digest // the pending set
+	newGaps int64
+}
+
+func (c *check) options() error {
+	c.failOn = c.cfg.FailOn
+	if c.o.FailOn != "" {
+		var err error
+		if c.failOn, err = rules.ParseSeverity(c.o.FailOn); err != nil {
+			return usageError("--fail-on: %w", err)
+		}
+	}
+	c.sets = map[string]bool{}
+	for _, n := range setNames {
+		c.sets[n] = len(c.o.Only) == 0 || slices.Contains(c.o.Only, n)
+	}
+	for _, n := range append(slices.Clone(c.o.Only), c.o.Skip...) {
+		if !slices.Contains(setNames[:], n) {
+			return usageError("there is no rule set %q: want one of %v", n, setNames)
+		}
+	}
+	for _, n := range c.o.Skip {
+		if slices.Contains(c.o.Only, n) {
+			return usageError("rule set %q is in --only and in --skip", n)
+		}
+		c.sets[n] = false
+	}
+	if f := c.o.Output.Format; f != "" && f != "text" && f != "json" {
+		return usageError("--format: want text or json, not %q", f)
+	}
+	return nil
+}
+
+func (c *check) partial() bool { return len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip) > 0 }
+
+// writable makes sure that a report can be written before the long scan.
+func (c *check) writable() error {
+	n, err := c.store.Latest()
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return baseline.ErrNoBaseline
+	}
+	f, err := os.CreateTemp(c.store.Dir(), "write-*.tmp")
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func (c *check) run(ctx context.Context) (Outcome, error) {
+	err := c.open(ctx)
+	if err != nil {
+		if trust(err) {
+			return c.untrusted(err)
+		}
+		return Outcome{}, err
+	}
+	defer c.gen.Close()
+	kind, scope := report.KindCheck, report.ScopeFull
+	if !c.root.Live() && c.env.Root != "" && c.env.Root != "/" {
+		kind = report.KindImage
+	}
+	if c.partial() {
+		scope = report.ScopePartial
+	}
+	if c.paper, err = c.begin(kind, scope, c.o.NoState); err != nil {
+		return Outcome{}, err
+	}
+	defer c.paper.abort()
+	c.paper.baseline(c.gen.Statement())
+	if err := c.paper.w.Header(c.paper.head); err != nil {
+		return Outcome{}, err
+	}
+	opt := c.scanOptions(c.scope)
+	spool := diff.NewSpool(c.tempDir(), opt.Workers, 0)
+	defer spool.Close()
+	if err := c.scan(ctx, opt, spool); err != nil {
+		return c.broken(ctx, err)
+	}
+	if err := c.judge(ctx); err != nil {
+		return c.broken(ctx, err)
+	}
+	return c.out, c.finish()
+}
+
+// tempDir is where a large set of changes is spooled.
+func (c *check) tempDir() string {
+	if c.o.NoState {
+		return os.TempDir()
+	}
+	return c.store.Dir()
+}
+
+// open reads the baseline and puts its policy and the present one in force.
+func (c *check) open(ctx context.Context) (err error) {
+	if c.o.Baseline != "" {
+		c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline)
+	} else {
+		c.gen, err = c.store.Open(ctx, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			c.gen.Close()
+		}
+	}()
+	if err := c.expected(); err != nil {
+		return err
+	}
+	if c.base, err = policy.ParseCanonical(c.gen.Policy()); err != nil {
+		return fmt.Errorf("%w: policy: %w", baseline.ErrDamaged, err)
+	}
+	c.base.Name = fmt.Sprintf("baseline generation %d", c.gen.Statement().Generation)
+	aliases, err := c.gen.Rows(rowAlias)
+	if err != nil {
+		return err
+	}
+	present, err := c.present()
+	if err != nil {
+		return err
+	}
+	if c.scope, err = c.session.scope(c.base, present, aliasesOf(aliases)); err != nil {
+		return err
+	}
+	if !slices.Equal(c.scope.eff.Sets(), c.gen.Sets()) {
+		return fmt.Errorf("%w: its attribute sets do not follow from its policy", baseline.ErrDamaged)
+	}
+	if c.limit, err = c.limits(); err != nil {
+		return err
+	}
+	var changed []diff.RowChange
+	c.mounts, changed = aliasDrift(aliases, c.scope.aliases, c.root)
+	c.rows = append(c.rows, changed...)
+	return nil
+}
+
+// present is the configured policy, nil where it could not be read. A baseline
+// made for paths on the command line is not measured against it.
+func (c *check) present() (*policy.Policy, error) {
+	rows, err := c.gen.Rows(rowOrigin)
+	if err != nil || c.cfgErr != nil || len(rows) == 1 && string(rows[0].Value) == originPaths {
+		return nil, err
+	}
+	return c.cfg.Policy, nil
+}
+
+// expected holds the baseline's root against --expect-root.
+func (c *check) expected() error {
+	if c.o.ExpectRoot == "" {
+		return nil
+	}
+	want, err := digest.Parse(c.o.ExpectRoot)
+	if err != nil {
+		return usageError("--expect-root: %w", err)
+	}
+	if got := c.gen.Root(); got != want {
+		return fmt.Errorf("%w: its root is %s, not the expected %s", baseline.ErrForeign, got.Named(), want.Named())
+	}
+	return nil
+}
+
+// limits are the paths of a partial check: there on the disk or in the
+// baseline.
+func (c *check) limits() ([]entry.Path, error) {
+	ps, err := c.paths(c.o.Paths)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range ps {
+		to, _, exists, err := c.root.Resolve(p)
+		if err == nil && exists && to.Dir() != p.Dir() && c.scope.eff.Decide(p).Rule == nil {
+			ps[i] = to
+			p = to
+		}
+		if _, _, known := c.gen.Lookup(p); !known && !exists {
+			return nil, usageError("path %q does not exist, on the disk or in the baseline", c.o.Paths[i])
+		}
+		if !reaches(c.scope.eff, p) {
+			return nil, usageError("path %q is not selected by the policy: see intact explain", c.o.Paths[i])
+		}
+	}
+	return ps, nil
+}
+
+// scan compares the root with the baseline.
+func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool) error {
+	found, changed, hidden, err := mountDrift(ctx, c.gen, c.root, c.scope.mounts)
+	if err != nil {
+		return err
+	}
+	c.mounts = append(c.mounts, found...)
+	c.rows = append(c.rows, changed...)
+	opt.Hidden, opt.Limit = hidden, c.limit
+	comp := c.gen.Compare(spool, opt.Workers)
+	var sink scanner.Sink = comp
+	some := &limitSink{Comparer: comp, gen: c.gen, limit: c.limit, spool: spool}
+	if len(c.limit) > 0 {
+		comp.Limit(c.limit)
+		sink = some
+	}
+	stop := c.progress(opt.Progress, c.gen.Statement().Entries)
+	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps})
+	stop()
+	if err != nil {
+		return err
+	}
+	if c.counts, err = comp.Finish(ctx); err != nil {
+		return err
+	}
+	c.counts.Verified += some.same.Load()
+	c.rows = append(c.rows, comp.GapRows()...)
+	c.result, err = spool.Finish(ctx, nil)
+	return err
+}
+
+// broken ends a run that could not be completed: the report says so.
+func (c *check) broken(ctx context.Context, cause error) (Outcome, error) {
+	if trust(cause) {
+		c.paper.abort()
+		return c.untrusted(cause)
+	}
+	t := report.Trailer{Verdict: report.Failed, Reason: cause.Error()}
+	code := ExitIncomplete
+	if ctx.Err() != nil {
+		t.Verdict, t.Reason, code = report.Interrupted, "", ExitInterrupted
+	}
+	c.out.Add(code)
+	t.Exit, t.Exits = c.out.Exit(), c.out.Exits()
+	if err := c.paper.end(t, c.o.Output); err != nil {
+		return c.out, errors.Join(cause, err)
+	}
+	if code == ExitInterrupted {
+		return c.out, nil
+	}
+	return c.out, &codeError{c.out.Exit(), cause}
+}
+
+// untrusted reports a baseline that cannot be used. Nothing is compared.
+func (c *check) untrusted(cause error) (Outcome, error) {
+	c.out.Add(ExitTrust)
+	if errors.Is(cause, baseline.ErrNoBaseline) {
+		return c.out, &codeError{ExitTrust, cause}
+	}
+	p, err := c.begin(report.KindCheck, report.ScopeFull, c.o.NoState)
+	if err != nil {
+		return c.out, &codeError{ExitTrust, errors.Join(cause, err)}
+	}
+	defer p.abort()
+	t := report.Trailer{Verdict: report.Untrusted, Reason: cause.Error(), Exit: c.out.Exit(), Exits: c.out.Exits()}
+	err = p.w.Header(p.head)
+	if err == nil {
+		err = p.end(t, c.o.Output)
+	}
+	return c.out, &codeError{ExitTrust, errors.Join(cause, err)}
+}

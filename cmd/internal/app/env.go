@@ -1,0 +1,135 @@
+// Package app holds the commands as functions: it wires scanner, baseline,
+// rules and report together and decides exit codes. It parses no flags.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"intact/report"
+)
+
+// Env is what a command gets from the process it runs in.
+type Env struct {
+	Stdin  io.Reader
+	Stdout io.Writer // the report, nothing else
+	Stderr io.Writer // everything else
+	Now    func() time.Time
+
+	Version string   // of the program
+	Args    []string // the command line, for the lock's "held by"
+
+	Config    string // --config, "" for the default places
+	State     string // --state, "" for the configured folder
+	Root      string // --root, "/" for the live host
+	Quiet     bool
+	Verbose   bool
+	Color     bool // stdout is a terminal and colour is wanted
+	Progress  bool // stderr is a terminal
+	JSONLog   bool
+	Workers   int           // 0: configured or chosen
+	MaxRate   int64         // bytes per second, 0: configured or none
+	Nice      bool          // lowest CPU and idle I/O priority
+	Abandoned time.Duration // time-out of file systems that can hang, 0: default
+}
+
+// The exit codes, DESIGN §4.
+const (
+	ExitClean       = 0
+	ExitFindings    = 1
+	ExitUsage       = 2
+	ExitIncomplete  = 3
+	ExitTrust       = 4
+	ExitInterrupted = 130
+)
+
+// Outcome is how a command ended. The zero Outcome exits 2: exit 0 comes only
+// from a command that computed a verdict.
+type Outcome struct {
+	done  bool
+	codes []int
+}
+
+// Done returns an outcome with the given codes; none means clean.
+func Done(codes ...int) Outcome { return Outcome{done: true, codes: codes} }
+
+// Add notes one more code that applies.
+func (o *Outcome) Add(code int) {
+	o.done = true
+	if code != ExitClean && !slices.Contains(o.codes, code) {
+		o.codes = append(o.codes, code)
+	}
+}
+
+// precedence is the order in which one of several codes is chosen.
+var precedence = [...]int{ExitTrust, ExitUsage, ExitInterrupted, ExitFindings, ExitIncomplete}
+
+// Exits returns every code that applies, the strongest first.
+func (o Outcome) Exits() []int {
+	if !o.done {
+		return []int{ExitUsage}
+	}
+	var r []int
+	for _, c := range precedence {
+		if slices.Contains(o.codes, c) {
+			r = append(r, c)
+		}
+	}
+	return r
+}
+
+// Exit returns the code to exit with.
+func (o Outcome) Exit() int {
+	if e := o.Exits(); len(e) > 0 {
+		return e[0]
+	}
+	return ExitClean
+}
+
+// codeError is an error that knows its exit code.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &codeError{ExitUsage, fmt.Errorf(format, args...)}
+}
+
+func incomplete(err error) error { return &codeError{ExitIncomplete, err} }
+
+// Fail turns an error into the outcome of a command that could not go on.
+func Fail(err error) Outcome {
+	if c, ok := errors.AsType[*codeError](err); ok {
+		return Done(c.code)
+	}
+	return Done(exitOf(err))
+}
+
+// warn prints one line to stderr, escaped.
+func (e *Env) warn(format string, args ...any) {
+	fmt.Fprintf(e.Stderr, "intact: %s\n", report.Prose(fmt.Sprintf(format, args...)))
+}
+
+func usageErrorAs(code int, format string, args ...any) error {
+	return &codeError{code, fmt.Errorf(format, args...)}
+}
+
+// Terminal reports whether w is a terminal.
+func Terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

@@ -1,0 +1,61 @@
+package app
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+
+	"intact/scanner"
+	"intact/scanner/entry"
+)
+
+// gapList collects the gaps of a scan.
+type gapList struct {
+	mu   sync.Mutex
+	list []scanner.Gap // guarded by mu
+	more int64         // guarded by mu: gaps beyond maxGaps
+}
+
+func (l *gapList) add(g scanner.Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) == maxGaps {
+		l.more++
+		return
+	}
+	l.list = append(l.list, g)
+}
+
+// sorted returns the gaps in tree order. Several of one path become one.
+func (l *gapList) sorted() []scanner.Gap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.SortStableFunc(l.list, func(a, b scanner.Gap) int { return bytes.Compare(a.Path.Key(), b.Path.Key()) })
+	var out []scanner.Gap
+	for _, g := range l.list {
+		if n := len(out); n > 0 && out[n-1].Path == g.Path {
+			out[n-1] = merge(out[n-1], g)
+			continue
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+func merge(a, b scanner.Gap) scanner.Gap {
+	if a.Attrs == 0 || b.Attrs == 0 {
+		a.Attrs = 0
+	} else {
+		a.Attrs |= b.Attrs
+	}
+	a.Subtree = a.Subtree || b.Subtree
+	if a.Detail == "" {
+		a.Detail = b.Detail
+	}
+	return a
+}
+
+// known tells which gaps were there when the baseline was accepted.
+type known map[string]bool
+
+func (k known) has(p entry.Path) bool { return k[string(p)] }

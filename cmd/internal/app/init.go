@@ -1,0 +1,188 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/baseline/statement"
+	"intact/report"
+	"intact/scanner"
+	"intact/scanner/policy"
+)
+
+// InitOptions of Init.
+type InitOptions struct {
+	Paths  []string // an ad-hoc policy instead of the configured one
+	Force  bool     // a baseline that is there is followed by a new one
+	Reason string
+	Output Output
+
+	adopt *baseline.Generation // what must be found unchanged where both policies select
+}
+
+// Init scans and writes a generation made of what it finds: the first one, or
+// with Force the next.
+func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
+	s, err := open(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	if s.cfgErr != nil {
+		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
+	}
+	pol, origin := s.cfg.Policy, originConfig
+	if len(o.Paths) > 0 {
+		origin = originPaths
+		paths, err := s.existing(o.Paths)
+		if err != nil {
+			return Outcome{}, err
+		}
+		pol = policy.AdHoc(paths)
+	}
+	if err := s.store.Init(); err != nil {
+		return Outcome{}, err
+	}
+	if err := s.acquire("init"); err != nil {
+		return Outcome{}, err
+	}
+	latest, err := s.store.Latest()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if latest > 0 && !o.Force {
+		return Outcome{}, usageError("generation %d of a baseline is in %q: use check, or init --force to start over from what is there now", latest, s.store.Dir())
+	}
+	return s.initialise(ctx, pol, origin, o)
+}
+
+func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin string, o InitOptions) (out Outcome, err error) {
+	sc, err := s.scope(pol, pol, nil)
+	if err != nil {
+		return out, err
+	}
+	p, err := s.begin(report.KindInit, report.ScopeFull, false)
+	if err != nil {
+		return out, err
+	}
+	defer p.abort()
+	opt := s.scanOptions(sc)
+	b, err := s.store.NewBuilder(opt.Workers, sc.eff.Sets(), pol.Canonical())
+	if err != nil {
+		return out, err
+	}
+	defer b.Abort()
+	gaps := &gapList{}
+	stop := s.progress(opt.Progress, 0)
+	var sink scanner.Sink = b
+	held := &heldSink{Sink: b, old: o.adopt, sets: sc.eff.Sets()}
+	if o.adopt != nil {
+		sink = held
+	}
+	st, err := scanner.Run(ctx, s.root, sc.eff, opt, nil, &gapSink{sink, gaps})
+	stop()
+	if err == nil && o.adopt != nil {
+		err = held.verify(sc.eff)
+	}
+	if err != nil {
+		return out, err
+	}
+	if st.Selected == 0 {
+		return out, usageError("the policy selects nothing that exists under %q", s.root.HostPath())
+	}
+	rows := append(sc.mounts, aliasRows(sc.aliases)...)
+	rows = append(rows, diff.Row{Kind: rowOrigin, Key: []byte("policy"), Value: []byte(origin)})
+	for _, r := range rows {
+		b.AddRow(r)
+	}
+	reason := o.Reason
+	if reason == "" {
+		reason = "init"
+	}
+	made, err := b.Commit(ctx, s.note("", reason))
+	if err != nil {
+		return out, fmt.Errorf("init: %w", err)
+	}
+	return s.initReport(p, sc, st, gaps, made, o)
+}
+
+func (s *session) note(reportID, reason string) statement.Note {
+	return statement.Note{HostName: hostName(), Created: s.env.Now().UTC(), ToolVersion: s.env.Version, ToolDigest: toolDigest(),
+		Report: reportID, Reason: reason, Approver: s.approver()}
+}
+
+func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapList, made *statement.Statement, o InitOptions) (Outcome, error) {
+	p.head.Host.ID = made.HostID
+	p.head.Policy = made.Policy.Named()
+	list := gaps.sorted()
+	t := report.Trailer{Verdict: report.Clean, Complete: true, Exits: []int{}}
+	t.Published = report.Baseline{Generation: made.Generation, Root: made.Root.Named()}
+	t.Counts.KnownGaps = int64(len(list)) + gaps.more
+	t.Counts.Selected = made.Entries
+	for _, g := range list {
+		if g.Attrs == 0 {
+			t.Counts.Selected++
+		}
+	}
+	t.Counts.Verified = t.Counts.Selected - t.Counts.KnownGaps
+	t.Counts.Skipped, t.Counts.Bytes = int64(len(st.Skipped)), st.Bytes
+	if err := p.w.Header(p.head); err != nil {
+		return Outcome{}, err
+	}
+	for _, g := range list {
+		if err := p.w.Gap(gapRecord(g, true, 0)); err != nil {
+			return Outcome{}, err
+		}
+	}
+	if err := s.remarks(p, sc, st); err != nil {
+		return Outcome{}, err
+	}
+	for _, text := range []string{"the root of this baseline begins with " + made.Short() + ": write it down or pin it elsewhere"} {
+		if err := p.w.Note(report.Note{Text: text}); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return Done(), p.end(t, o.Output)
+}
+
+// remarks writes what the scan passed over and what a reader should know.
+func (s *session) remarks(p *paper, sc *scope, st scanner.Stats) error {
+	for _, k := range skips(st) {
+		if err := p.w.Skip(k); err != nil {
+			return err
+		}
+	}
+	for _, a := range sc.aliases {
+		if err := p.w.Note(report.Note{Text: "the policy path leads to " + report.Escape(string(a.To)), Path: string(a.From)}); err != nil {
+			return err
+		}
+	}
+	if n := len(sc.missing); n > 0 {
+		if err := p.w.Note(report.Note{Text: fmt.Sprintf("%d paths of the policy do not exist here: see intact policy check", n)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) scanOptions(c *scope) scanner.Options {
+	n, rate := s.env.Workers, s.env.MaxRate
+	if n == 0 {
+		n = s.cfg.Workers
+	}
+	if rate == 0 {
+		rate = s.cfg.MaxRate
+	}
+	s.lower()
+	o := scanner.Options{Workers: scanner.Workers(n), MaxRate: rate, Progress: new(scanner.Progress)}
+	o.Isolate = s.isolated(c, o)
+	return o
+}
+
+// trust reports whether err means that the baseline cannot be used.
+func trust(err error) bool {
+	return errors.Is(err, baseline.ErrDamaged) || errors.Is(err, baseline.ErrForeign) || errors.Is(err, baseline.ErrNoBaseline)
+}

@@ -1,0 +1,201 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/rules/integrity"
+	"intact/scanner"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// judge turns changes into findings, in the order of the report.
+func (c *check) judge(ctx context.Context) error {
+	var err error
+	if c.pending, err = c.previous(); err != nil {
+		return err
+	}
+	defer c.pending.close()
+	if err := c.save(ctx); err != nil {
+		return err
+	}
+	for _, name := range setNames {
+		if !c.sets[name] {
+			continue
+		}
+		switch name {
+		case "integrity":
+			in := rules.Input{Changes: c.result.Changes(), Rows: c.rows, Floor: c.floor}
+			err = integrity.New(integrity.Options{}).Judge(ctx, in, c.emit)
+		case "mounts":
+			err = c.emitAll(c.mounts)
+		case "policy":
+			err = c.emitAll(c.policyFindings())
+		}
+		if err != nil {
+			return fmt.Errorf("judge %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (c *check) emitAll(list []rules.Finding) error {
+	slices.SortStableFunc(list, func(a, b rules.Finding) int {
+		return slices.Compare(entry.Path(a.Subject.Path).Key(), entry.Path(b.Subject.Path).Key())
+	})
+	for _, f := range list {
+		if err := c.emit(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emit gives a finding its history and writes it.
+func (c *check) emit(f rules.Finding) error {
+	f.FirstSeen, f.New = c.paper.head.Started, true
+	if since, ok := c.since(&f); ok {
+		f.FirstSeen, f.New = since, false
+	}
+	if f.Severity >= c.failOn {
+		c.out.Add(ExitFindings)
+	}
+	return c.paper.w.Finding(f)
+}
+
+// floor is the least severity that the policy in force asks for a path.
+func (c *check) floor(path string) rules.Severity {
+	r := c.scope.eff.Decide(entry.Path(path)).Rule
+	if r == nil || r.Severity == "" {
+		return rules.Info
+	}
+	v, err := rules.ParseSeverity(r.Severity)
+	if err != nil {
+		return rules.Info // a policy that parses has only known words
+	}
+	return v
+}
+
+// policyFindings reports what the present configuration would change. Nothing
+// that narrows has an effect before it is adopted.
+func (c *check) policyFindings() []rules.Finding {
+	if c.scope.present == nil {
+		return nil
+	}
+	var out []rules.Finding
+	add := func(rule, line string, sev rules.Severity, n int64, why string) {
+		out = append(out, rules.Finding{
+			Set: "policy", Rule: rule, Severity: sev, RawSeverity: sev, Change: "changed", Count: n,
+			Subject: rules.Subject{Kind: "policy", Name: line}, Reasons: []string{why},
+		})
+	}
+	told := map[string]bool{}
+	for _, d := range policy.Compare(c.base, c.scope.present) {
+		if d.Kind == "widened" {
+			if len(c.stats.Widened) == 0 {
+				add("policy.widened", d.Line, rules.Low, 0, "only the present configuration has it: it selects nothing new here")
+			}
+			continue
+		}
+		told[d.Line] = true
+		add("policy."+d.Kind, d.Line, rules.High, c.stats.Narrowed[d.Line], "the present configuration watches less; without effect until intact policy adopt")
+	}
+	for _, line := range slices.Sorted(maps.Keys(c.stats.Narrowed)) {
+		if !told[line] {
+			add("policy.narrowed", line, rules.High, c.stats.Narrowed[line], "the present configuration watches less; without effect until intact policy adopt")
+		}
+	}
+	for _, line := range slices.Sorted(maps.Keys(c.stats.Widened)) {
+		add("policy.widened", line, rules.Low, c.stats.Widened[line], "only the present configuration selects these paths: intact policy adopt brings them into the baseline")
+	}
+	slices.SortStableFunc(out, func(a, b rules.Finding) int { return slices.Compare([]byte(a.Subject.Name), []byte(b.Subject.Name)) })
+	return out
+}
+
+// finish writes gaps, remarks and the trailer.
+func (c *check) finish() error {
+	if err := c.writeGaps(); err != nil {
+		return err
+	}
+	if err := c.remarks(c.paper, c.scope, c.stats); err != nil {
+		return err
+	}
+	d := c.result.Counts()
+	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0}
+	n := &t.Counts
+	n.Verified, n.KnownGaps = c.counts.Verified, c.counts.KnownGaps
+	n.Changed, n.Added, n.Removed, n.Renamed = d.Changed+d.Regained, d.Added, d.Removed, d.Renamed
+	n.Unverified = d.Unverified - c.bareGaps() + d.Unseen + c.counts.NewGaps
+	n.Selected = n.Verified + n.KnownGaps + n.Changed + n.Added + n.Removed + n.Renamed + n.Unverified
+	n.Skipped, n.Bytes = int64(len(c.stats.Skipped)), c.stats.Bytes
+	if c.newGaps > 0 {
+		c.out.Add(ExitIncomplete)
+	}
+	c.out.done = true
+	switch total := c.paper.w.Tally().Total(); {
+	case total > 0 && c.out.Exit() == ExitFindings:
+		t.Verdict = report.Findings
+	case c.newGaps > 0:
+		t.Verdict = report.Incomplete
+	case total > 0:
+		t.Verdict = report.Findings
+	default:
+		t.Verdict = report.Clean
+	}
+	if c.cfgErr != nil {
+		t.Reason = "the configuration could not be read: the baseline's policy was used"
+	}
+	if c.saved != (digest.Digest{}) {
+		t.Pending = c.saved.Named()
+	}
+	t.Exit, t.Exits = c.out.Exit(), append([]int{}, c.out.Exits()...)
+	return c.paper.end(t, c.o.Output)
+}
+
+// bareGaps counts the changes that stand for a subtree that was not seen and
+// for no entry of their own.
+func (c *check) bareGaps() (n int64) {
+	for ch, err := range c.result.Changes() {
+		if err == nil && ch.Kind == diff.Unverified && ch.Old == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// writeGaps writes the gaps of the scan. A gap that the baseline has too is
+// known; any other makes the run incomplete.
+func (c *check) writeGaps() error {
+	rows, err := c.gen.Rows(rowGap)
+	if err != nil {
+		return err
+	}
+	old := known(map[string]bool{})
+	for _, r := range rows {
+		p, _, err := entry.ParseKey(r.Key)
+		if err == nil {
+			old[string(p)] = true
+		}
+	}
+	for _, g := range c.gaps.sorted() {
+		is := old.has(g.Path)
+		if !is {
+			c.newGaps++
+		}
+		if err := c.paper.w.Gap(gapRecord(g, is, 0)); err != nil {
+			return err
+		}
+	}
+	if c.gaps.more > 0 {
+		c.newGaps += c.gaps.more
+		return c.paper.w.Gap(gapRecord(scanner.Gap{Path: "/", Reason: scanner.ReasonIO, Detail: "more gaps than a report lists", Subtree: true}, false, c.gaps.more))
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package app
+
+import (
+	"bytes"
+	"slices"
+	"sync/atomic"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/scanner/entry"
+)
+
+// limitSink compares a scan that was limited to some paths. A directory above
+// them comes with the names that lead to them only, so just those names are
+// compared.
+type limitSink struct {
+	*baseline.Comparer
+	gen   *baseline.Generation
+	limit []entry.Path
+	spool *diff.Spool
+	same  atomic.Int64 // limits themselves that are as they were
+}
+
+// Dir implements scanner.Sink.
+func (l *limitSink) Dir(w int, b *entry.Block) error {
+	if slices.ContainsFunc(l.limit, func(p entry.Path) bool { return b.Dir.Under(p) }) {
+		return l.Comparer.Dir(w, b)
+	}
+	var names [][]byte
+	for _, p := range l.limit {
+		if rest := p.Components(); p.Under(b.Dir) && p != b.Dir {
+			names = append(names, []byte(rest[len(b.Dir.Components())]))
+		}
+	}
+	slices.SortFunc(names, bytes.Compare)
+	names = slices.CompactFunc(names, bytes.Equal)
+	var old []entry.Entry
+	for _, n := range names {
+		if e, _, ok := l.gen.Lookup(b.Dir.Join(n)); ok {
+			old = append(old, *e)
+		}
+	}
+	differ := map[entry.Path]bool{}
+	err := diff.Join(b.Dir, old, b.Entries, l.gen.Sets(), l.gen.Sets(), func(c *diff.Change) error {
+		if !slices.Contains(l.limit, c.Path) && c.Kind != diff.Removed {
+			return nil // a directory on the way, not asked for
+		}
+		differ[c.Path] = true
+		return l.spool.Add(w, c)
+	})
+	for i := range b.Entries {
+		if p := b.Dir.Join(b.Entries[i].Name); slices.Contains(l.limit, p) && !differ[p] {
+			l.same.Add(1)
+		}
+	}
+	return err
+}

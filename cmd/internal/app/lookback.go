@@ -1,0 +1,155 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"intact/baseline"
+	"intact/report"
+)
+
+// BaselineList prints a line for each generation.
+func BaselineList(e *Env) (Outcome, error) {
+	return reading(e, func(s *session) error {
+		list, err := s.store.List()
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return baseline.ErrNoBaseline
+		}
+		w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "GENERATION\tCREATED\tENTRIES\tSIZE\tROOT\tBY\tREASON")
+		for _, i := range list {
+			st := i.Statement
+			size := fmt.Sprint(st.FileSize)
+			if !i.Present {
+				size = "pruned"
+			}
+			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\t%s\n", st.Generation, st.Created.UTC().Format("2006-01-02 15:04:05"),
+				st.Entries, size, st.Short(), report.Escape(st.Approver), report.Escape(st.Reason))
+		}
+		return w.Flush()
+	})
+}
+
+// reading runs a command that only looks.
+func reading(e *Env, run func(*session) error) (Outcome, error) {
+	s, err := open(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	if s.cfgErr != nil {
+		e.warn("%v", s.cfgErr)
+	}
+	if err := run(s); err != nil {
+		return Outcome{}, err
+	}
+	return Done(), nil
+}
+
+func withGeneration(ctx context.Context, e *Env, gen uint64, run func(*session, *baseline.Generation) error) (Outcome, error) {
+	return reading(e, func(s *session) error {
+		g, err := s.store.Open(ctx, gen)
+		if err != nil {
+			return err
+		}
+		return errors.Join(run(s, g), g.Close())
+	})
+}
+
+// BaselineShow prints the statement of a generation after verifying it.
+func BaselineShow(ctx context.Context, e *Env, gen uint64) (Outcome, error) {
+	return withGeneration(ctx, e, gen, func(_ *session, g *baseline.Generation) error {
+		_, err := e.Stdout.Write(g.Statement().Text())
+		return err
+	})
+}
+
+// BaselineVerify reads every byte of a generation, decodes every entry and
+// checks the chain of statements.
+func BaselineVerify(ctx context.Context, e *Env, gen uint64) (Outcome, error) {
+	var bad int
+	o, err := reading(e, func(s *session) error {
+		problems, err := s.store.Verify(ctx, gen)
+		for _, p := range problems {
+			e.print("%s\n", report.Prose(p.Error()))
+		}
+		bad = len(problems)
+		if err == nil && bad == 0 {
+			e.print("every byte of the baseline is as it was written\n")
+		}
+		return err
+	})
+	if err == nil && bad > 0 {
+		return Done(ExitTrust), nil
+	}
+	return o, err
+}
+
+// BaselineExport writes a generation as sorted JSON Lines.
+func BaselineExport(ctx context.Context, e *Env, gen uint64, file string) (Outcome, error) {
+	return withGeneration(ctx, e, gen, func(_ *session, g *baseline.Generation) (err error) {
+		out := e.Stdout
+		if file != "" {
+			f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+			if err != nil {
+				return usageError("export: %w", err)
+			}
+			defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
+			out = f
+		}
+		w := bufio.NewWriterSize(out, 256<<10)
+		return errors.Join(g.Export(ctx, w), w.Flush())
+	})
+}
+
+// ReportList prints a line for each report that is kept.
+func ReportList(e *Env) (Outcome, error) {
+	return reading(e, func(s *session) error {
+		list, err := s.archive().List()
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "NUMBER\tID\tKIND\tSTARTED\tVERDICT\tEXIT")
+		for _, r := range list {
+			t, h, err := readEnds(r)
+			if err != nil {
+				fmt.Fprintf(w, "%d\t?\t%s\t\t%s\t\n", r.Seq, r.Kind, report.Prose(err.Error()))
+				continue
+			}
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%d\n", r.Seq, report.Escape(h.ID), h.Kind, h.Started.UTC().Format("2006-01-02 15:04:05"), t.Verdict, t.Exit)
+		}
+		return w.Flush()
+	})
+}
+
+// ReportShow prints one report, by default the last.
+func ReportShow(e *Env, ref string, o Output) (Outcome, error) {
+	return reading(e, func(s *session) error {
+		var r report.Stored
+		var err error
+		if ref == "" {
+			r, err = s.archive().Last()
+		} else {
+			r, err = s.archive().Get(ref)
+		}
+		if errors.Is(err, report.ErrNoReport) || errors.Is(err, report.ErrAmbiguous) {
+			return usageError("%w", err)
+		}
+		if err != nil {
+			return err
+		}
+		f, err := r.Open()
+		if err != nil {
+			return err
+		}
+		return errors.Join(s.show(f, o), f.Close())
+	})
+}

@@ -1,0 +1,196 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/scanner"
+	"intact/scanner/dirfd"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// Row kinds that this package stores.
+const (
+	rowMount = "mount" // key: mount point; value: type NUL source NUL bind root
+	rowAlias = "alias" // key: policy path; value: where it leads
+	rowGap   = "gap"   // key: key of the path; value: reason
+
+	// rowOrigin says where the policy came from; key "policy".
+	rowOrigin    = "origin"
+	originConfig = "configuration" // or the built-in default
+	originPaths  = "command line"
+)
+
+// mountRows returns the mounts that belong to what the policy selects.
+func mountRows(r *dirfd.Root, eff *policy.Effective) []diff.Row {
+	var rows []diff.Row
+	for _, m := range r.Mounts().Below() {
+		if eff.Named(m.Point) || !eff.SkipFS(m.FSType) && reaches(eff, m.Point) {
+			rows = append(rows, diff.Row{Kind: rowMount, Key: []byte(m.Point), Value: mountValue(m)})
+		}
+	}
+	return rows
+}
+
+func mountValue(m *dirfd.Mount) []byte {
+	return []byte(m.FSType + "\x00" + m.Source + "\x00" + m.BindRoot)
+}
+
+// reaches reports whether p or something below it can be selected.
+func reaches(eff *policy.Effective, p entry.Path) bool {
+	if eff.Decide(p).Select {
+		return true
+	}
+	start := eff.Start()
+	s := &start
+	for _, c := range p.Components() {
+		if s = s.Enter([]byte(c)); s == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// mountDrift compares the mounts of the baseline with those of today. It
+// returns the findings, the rows that changed and the paths that the scan must
+// not enter because the baseline's objects there are out of sight.
+func mountDrift(ctx context.Context, gen *baseline.Generation, r *dirfd.Root, rows []diff.Row) (found []rules.Finding, changed []diff.RowChange, hidden map[entry.Path]scanner.Reason, err error) {
+	old, err := gen.Rows(rowMount)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	was := byKey(old)
+	now := byKey(rows)
+	hidden = map[entry.Path]scanner.Reason{}
+	for _, m := range r.Mounts().Below() {
+		key, value := string(m.Point), mountValue(m)
+		before, known := was[key]
+		if known && bytes.Equal(before, value) {
+			continue
+		}
+		covers := gen.Covers(m.Point)
+		if !known && !covers {
+			if _, listed := now[key]; !listed {
+				continue // a skipped type over nothing that matters
+			}
+		}
+		f := mountFinding(m.Point, before, value)
+		if covers {
+			f.Severity, f.RawSeverity = rules.High, rules.High
+			f.Reasons = append(f.Reasons, "hides files of the baseline")
+			hidden[m.Point] = scanner.ReasonHidden
+		}
+		found = append(found, f)
+		changed = append(changed, diff.RowChange{Kind: rowMount, Key: []byte(key), Old: before, New: value})
+	}
+	for key, before := range was {
+		p := entry.Path(key)
+		if r.Mounts().At(p) != nil {
+			continue
+		}
+		f := mountFinding(p, before, nil)
+		f.Severity, f.RawSeverity = rules.High, rules.High
+		if gen.Covers(p) {
+			hidden[p] = scanner.ReasonRootGone
+		}
+		found = append(found, f)
+		changed = append(changed, diff.RowChange{Kind: rowMount, Key: []byte(key), Old: before})
+	}
+	slices.SortFunc(found, func(a, b rules.Finding) int {
+		return bytes.Compare(entry.Path(a.Subject.Path).Key(), entry.Path(b.Subject.Path).Key())
+	})
+	return found, changed, hidden, nil
+}
+
+func byKey(rows []diff.Row) map[string][]byte {
+	m := make(map[string][]byte, len(rows))
+	for _, r := range rows {
+		m[string(r.Key)] = r.Value
+	}
+	return m
+}
+
+func mountFinding(p entry.Path, old, now []byte) rules.Finding {
+	f := rules.Finding{
+		Set: "mounts", Rule: "mount.changed", Severity: rules.High, RawSeverity: rules.High, Change: "changed",
+		Subject: rules.Subject{Kind: "mount", Path: string(p)}, Attack: []string{"T1564"},
+	}
+	switch {
+	case old == nil:
+		f.Rule, f.Change = "mount.added", "added"
+		f.Severity, f.RawSeverity = rules.Low, rules.Low
+	case now == nil:
+		f.Rule, f.Change = "mount.removed", "removed"
+	}
+	for i, name := range []string{"fstype", "source", "bind_root"} {
+		v := rules.Value{Name: name, OldKnown: old != nil, NewKnown: now != nil}
+		v.Old, v.New = part(old, i), part(now, i)
+		if v.Old != v.New || v.OldKnown != v.NewKnown {
+			f.Attributes = append(f.Attributes, v)
+		}
+	}
+	return f
+}
+
+func part(value []byte, i int) string {
+	f := strings.Split(string(value), "\x00")
+	if i < len(f) {
+		return f[i]
+	}
+	return ""
+}
+
+// aliasRows are the policy paths that lead elsewhere.
+func aliasRows(a []policy.Alias) []diff.Row {
+	var rows []diff.Row
+	for _, x := range a {
+		rows = append(rows, diff.Row{Kind: rowAlias, Key: []byte(x.From), Value: []byte(x.To)})
+	}
+	return rows
+}
+
+func aliasesOf(rows []diff.Row) []policy.Alias {
+	var r []policy.Alias
+	for _, x := range rows {
+		r = append(r, policy.Alias{From: entry.Path(x.Key), To: entry.Path(x.Value)})
+	}
+	return r
+}
+
+// aliasDrift reports policy paths that no longer lead where they led.
+func aliasDrift(old []diff.Row, now []policy.Alias, root *dirfd.Root) (found []rules.Finding, changed []diff.RowChange) {
+	today := byKey(aliasRows(now))
+	for _, r := range old {
+		to, ok := today[string(r.Key)]
+		if ok && bytes.Equal(to, r.Value) {
+			continue
+		}
+		f := rules.Finding{
+			Set: "mounts", Rule: "root.retargeted", Severity: rules.High, RawSeverity: rules.High, Change: "changed",
+			Subject:    rules.Subject{Kind: "symlink", Path: string(r.Key)},
+			Attributes: []rules.Value{{Name: "target", Old: string(r.Value), OldKnown: true, New: string(to), NewKnown: ok}},
+			Reasons:    []string{"a path of the policy leads elsewhere; the old target stays covered"},
+			Attack:     []string{"T1574"},
+		}
+		found = append(found, f)
+		changed = append(changed, diff.RowChange{Kind: rowAlias, Key: r.Key, Old: r.Value, New: to})
+	}
+	return found, changed
+}
+
+// skips turns what the scan passed over into report records.
+func skips(st scanner.Stats) []report.Skip {
+	var r []report.Skip
+	for _, s := range st.Skipped {
+		r = append(r, report.Skip{Path: string(s.Path), FSType: s.FSType})
+	}
+	slices.SortFunc(r, func(a, b report.Skip) int { return strings.Compare(a.Path, b.Path) })
+	return r
+}

@@ -1,0 +1,239 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
+
+// rowFinding is the kind of the pending rows that only carry the history of
+// findings about the policy: there is nothing in them to accept.
+const rowFinding = "finding"
+
+// pendingJudge knows what the previous check left pending, to tell new
+// findings from old ones. It is read along, in the same order as findings.
+type pendingJudge struct {
+	set  *baseline.Pending
+	next func() (baseline.PendingChange, error, bool) // nil: at the end
+	stop func()
+	cur  *baseline.PendingChange
+	rows map[string]time.Time // kind NUL key NUL new value
+}
+
+// previous opens the pending set of the newest report that has one. What
+// cannot be read is no reason to fail: everything then counts as new.
+func (c *check) previous() (*pendingJudge, error) {
+	p := &pendingJudge{rows: map[string]time.Time{}, stop: func() {}}
+	if c.o.NoState {
+		return p, nil
+	}
+	sum, err := c.lastPending()
+	if err != nil || sum == (digest.Digest{}) {
+		return p, err
+	}
+	if p.set, err = c.store.OpenPending(sum); err != nil {
+		c.env.warn("the history of pending changes is lost: %v", err)
+		p.set = nil
+		return p, nil
+	}
+	rows, err := p.set.Rows()
+	if err != nil {
+		c.env.warn("the history of pending changes is lost: %v", err)
+	}
+	for _, r := range rows {
+		p.rows[rowID(r.RowChange)] = r.FirstSeen
+	}
+	p.next, p.stop = iter.Pull2(p.set.Changes())
+	p.advance()
+	return p, nil
+}
+
+func rowID(r diff.RowChange) string {
+	return r.Kind + "\x00" + string(r.Key) + "\x00" + string(r.New)
+}
+
+// lastPending returns the pending set that the newest complete check names.
+func (c *check) lastPending() (digest.Digest, error) {
+	list, err := c.archive().List()
+	if err != nil {
+		if noFolder(err) {
+			err = nil
+		}
+		return digest.Digest{}, err
+	}
+	for i, tries := len(list)-1, 0; i >= 0 && tries < 20; i, tries = i-1, tries+1 {
+		t, _, err := readEnds(list[i])
+		if err != nil || t.Pending == "" {
+			continue
+		}
+		if d, err := digest.Parse(t.Pending); err == nil {
+			return d, nil
+		}
+	}
+	return digest.Digest{}, nil
+}
+
+// readEnds returns the trailer and header of a stored report.
+func readEnds(s report.Stored) (t report.Trailer, h report.Header, err error) {
+	f, err := s.Open()
+	if err != nil {
+		return t, h, err
+	}
+	defer f.Close()
+	r := report.NewReader(f)
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			return t, h, nil
+		}
+		if err != nil {
+			return t, h, err
+		}
+		if rec.Header != nil {
+			h = *rec.Header
+		}
+		if rec.Trailer != nil {
+			t = *rec.Trailer
+		}
+	}
+}
+
+func (p *pendingJudge) advance() {
+	if p.next == nil {
+		return
+	}
+	ch, err, ok := p.next()
+	if !ok || err != nil {
+		p.cur, p.next = nil, nil
+		return
+	}
+	p.cur = &ch
+}
+
+// change returns when ch was first seen. Calls must be in key order.
+func (p *pendingJudge) change(ch *diff.Change) (time.Time, bool) {
+	key := ch.Path.Key()
+	for p.cur != nil && bytes.Compare(p.cur.Path.Key(), key) < 0 {
+		p.advance()
+	}
+	if p.cur == nil || p.cur.Path != ch.Path || p.cur.Kind != ch.Kind || p.cur.From != ch.From || !sameEntry(p.cur.New, ch.New) {
+		return time.Time{}, false
+	}
+	return p.cur.FirstSeen, true
+}
+
+func sameEntry(a, b *entry.Entry) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Have == b.Have && entry.Differ(a, b, entry.All) == 0
+}
+
+func (p *pendingJudge) close() {
+	p.stop()
+	if p.set != nil {
+		p.set.Close()
+	}
+}
+
+// save writes the pending set of this run, with the history of each change.
+func (c *check) save(ctx context.Context) error {
+	now := c.paper.head.Started
+	rows := c.pendingRows(now)
+	if c.o.NoState || c.o.Baseline != "" || c.partial() {
+		return nil
+	}
+	w, err := c.store.NewPending(baseline.PendingHeader{
+		Generation: c.gen.Statement().Generation, Root: c.gen.Root(), Report: c.paper.head.ID, Created: now,
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	n := len(rows)
+	for ch, err := range c.result.Changes() {
+		if err != nil {
+			return err
+		}
+		n++
+		since, old := c.pending.change(ch)
+		if !old {
+			since = now
+		}
+		if err := w.Add(ch, since); err != nil {
+			return err
+		}
+	}
+	for _, r := range rows {
+		if err := w.AddRow(r.RowChange, r.FirstSeen); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	if c.saved, err = w.Commit(ctx); err != nil {
+		return err
+	}
+	c.pending.rewind()
+	return nil
+}
+
+// pendingRows are the rows to keep: changed ones, and the history of findings
+// that have no row.
+func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
+	list := c.rows
+	for _, f := range c.policyFindings() {
+		list = append(list, diff.RowChange{Kind: rowFinding, Key: findingKey(&f)})
+	}
+	var out []baseline.PendingRow
+	for _, r := range list {
+		since, ok := c.pending.rows[rowID(r)]
+		if !ok {
+			since = now
+		}
+		out = append(out, baseline.PendingRow{RowChange: r, FirstSeen: since})
+	}
+	return out
+}
+
+func findingKey(f *rules.Finding) []byte {
+	return []byte(f.Rule + "\x00" + f.Subject.Name)
+}
+
+// since returns when a finding was first seen, false if it is new.
+func (c *check) since(f *rules.Finding) (time.Time, bool) {
+	if f.Diff != nil {
+		return c.pending.change(f.Diff)
+	}
+	for _, kind := range []string{rowMount, rowAlias} {
+		for _, r := range c.rows {
+			if r.Kind == kind && string(r.Key) == f.Subject.Path {
+				t, ok := c.pending.rows[rowID(r)]
+				return t, ok
+			}
+		}
+	}
+	t, ok := c.pending.rows[rowID(diff.RowChange{Kind: rowFinding, Key: findingKey(f)})]
+	return t, ok
+}
+
+// rewind starts the history over, for the findings that come in the same
+// order as the changes did.
+func (p *pendingJudge) rewind() {
+	p.stop()
+	if p.set == nil {
+		return
+	}
+	p.next, p.stop = iter.Pull2(p.set.Changes())
+	p.advance()
+}

@@ -1,0 +1,295 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/cmd/internal/config"
+	"intact/report"
+	"intact/scanner/digest"
+	"intact/scanner/dirfd"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// session is what every command needs: configuration, root and state folder.
+type session struct {
+	env    *Env
+	cfg    *config.Config
+	cfgErr error // the configuration could not be read; cfg then holds defaults
+	root   *dirfd.Root
+	users  *accounts
+	store  *baseline.Store
+	lock   *baseline.Lock
+}
+
+// open reads the configuration and opens the root and the state folder.
+func open(e *Env) (*session, error) {
+	s := &session{env: e}
+	s.cfg, s.cfgErr = config.Load(config.Options{File: e.Config, State: e.State, UID: os.Geteuid()})
+	if s.cfg.State == "" {
+		return nil, &codeError{ExitUsage, s.cfgErr}
+	}
+	root := e.Root
+	if root == "" {
+		root = "/"
+	}
+	var err error
+	if s.root, err = dirfd.Open(root); err != nil {
+		return nil, &codeError{ExitUsage, err}
+	}
+	s.users = readAccounts(s.root)
+	if s.store, err = baseline.OpenStore(s.cfg.State); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) close() {
+	if s.lock != nil {
+		// The descriptor is closed with the process in any case.
+		_ = s.lock.Unlock()
+	}
+	if s.root != nil {
+		s.root.Close()
+	}
+}
+
+// acquire takes the lock of the state folder.
+func (s *session) acquire(command string) (err error) {
+	s.lock, err = s.store.Lock(command)
+	if err != nil {
+		return fmt.Errorf("%s: %w", command, err)
+	}
+	return nil
+}
+
+// exitOf sorts an error into an exit code.
+func exitOf(err error) int {
+	switch {
+	case err == nil:
+		return ExitClean
+	case errors.Is(err, context.Canceled):
+		return ExitInterrupted
+	case errors.Is(err, baseline.ErrNoBaseline), errors.Is(err, baseline.ErrDamaged), errors.Is(err, baseline.ErrForeign):
+		return ExitTrust
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
+		return ExitUsage
+	}
+	return ExitIncomplete
+}
+
+// scope is what one scan covers: the policies in force with their links and
+// mounts resolved in the root.
+type scope struct {
+	eff     *policy.Effective
+	base    *policy.Policy
+	present *policy.Policy // nil where the configuration could not be read
+	aliases []policy.Alias // of today
+	all     []policy.Alias // with those of the baseline
+	mounts  []diff.Row
+	missing []entry.Path // policy paths that do not exist
+}
+
+// scope puts base and present in force. extra are aliases that the baseline
+// knew: their old targets stay covered.
+func (s *session) scope(base, present *policy.Policy, extra []policy.Alias) (*scope, error) {
+	state, err := stateExclude(s)
+	if err != nil {
+		return nil, err
+	}
+	c := &scope{base: base, present: present}
+	b := exclude(base.ExpandHomes(s.users.homes), state)
+	p := b
+	if present != nil && present != base {
+		p = exclude(present.ExpandHomes(s.users.homes), state)
+	}
+	first, err := policy.Union(b, p, nil)
+	if err != nil {
+		return nil, &codeError{ExitUsage, err}
+	}
+	for _, r := range first.LiteralRoots() {
+		to, links, exists, err := s.root.Resolve(r)
+		if err != nil || !exists || len(links) == 0 || to == r {
+			continue
+		}
+		c.aliases = append(c.aliases, policy.Alias{From: r, To: to})
+	}
+	c.all = append(append([]policy.Alias{}, c.aliases...), extra...)
+	if c.eff, err = policy.Union(b, p, c.all); err != nil {
+		return nil, &codeError{ExitUsage, err}
+	}
+	for _, r := range c.eff.Expected() {
+		if _, _, exists, err := s.root.Resolve(r); err == nil && !exists {
+			c.missing = append(c.missing, r)
+		}
+	}
+	c.mounts = mountRows(s.root, c.eff)
+	return c, nil
+}
+
+// stateExclude returns the state folder as a path of the scanned root, "" if
+// it lies outside: the tool's own writes are no changes.
+func stateExclude(s *session) (entry.Path, error) {
+	abs, err := filepath.Abs(s.cfg.State)
+	if err != nil {
+		return "", err
+	}
+	if r, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = r
+	}
+	host := s.root.HostPath()
+	if host != "/" {
+		rest, ok := strings.CutPrefix(abs, host+"/")
+		if !ok {
+			return "", nil
+		}
+		abs = "/" + rest
+	}
+	return entry.NewPath(abs)
+}
+
+func exclude(p *policy.Policy, state entry.Path) *policy.Policy {
+	if state == "" || state == "/" {
+		return p
+	}
+	q := *p
+	q.Excludes = append(append([]policy.Exclude{}, p.Excludes...), policy.Exclude{Pattern: policy.Literal(state), Pos: policy.Pos{File: "state folder"}})
+	return &q
+}
+
+// readOnly are command-line paths made absolute inside the root.
+func (s *session) paths(args []string) ([]entry.Path, error) {
+	var r []entry.Path
+	for _, a := range args {
+		if a == "" {
+			return nil, usageError("an empty path was given")
+		}
+		abs := a
+		if !strings.HasPrefix(a, "/") {
+			if !s.root.Live() {
+				return nil, usageError("path %q must be absolute inside the root %q", a, s.env.Root)
+			}
+			wd, err := os.Getwd()
+			if err != nil {
+				return nil, fmt.Errorf("find the current folder: %w", err)
+			}
+			abs = filepath.Join(wd, a)
+		}
+		p, err := entry.NewPath(abs)
+		if err != nil {
+			return nil, usageError("path %q: %w", a, err)
+		}
+		r = append(r, p)
+	}
+	return r, nil
+}
+
+// existing is paths for arguments that must be there.
+func (s *session) existing(args []string) ([]entry.Path, error) {
+	ps, err := s.paths(args)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range ps {
+		switch _, _, exists, err := s.root.Resolve(p); {
+		case err != nil:
+			return nil, usageError("path %q: %w", args[i], err)
+		case !exists:
+			return nil, usageError("path %q does not exist", args[i])
+		}
+	}
+	return ps, nil
+}
+
+// tool names this binary.
+func (s *session) tool() report.Tool {
+	return report.Tool{Version: s.env.Version, Digest: toolDigest().Named()}
+}
+
+// toolDigest is the digest of the running binary, zero if it cannot be read.
+func toolDigest() (d digest.Digest) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return d
+	}
+	defer f.Close()
+	h := digest.New()
+	if _, err := f.WriteTo(h); err != nil {
+		return d
+	}
+	return h.Sum()
+}
+
+func newID() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails, crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+func hostName() string {
+	n, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return n
+}
+
+// approver names who ran an accepting command.
+func (s *session) approver() string {
+	name := s.hostUser(uint32(os.Getuid()))
+	if u := os.Getenv("SUDO_USER"); u != "" && os.Getuid() == 0 {
+		name += " (sudo by " + u + ")"
+	}
+	return name
+}
+
+func (s *session) hostUser(uid uint32) string {
+	if s.root.Live() {
+		return s.users.User(uid)
+	}
+	return fmt.Sprint(uid)
+}
+
+// lower gives way to other work: lowest CPU priority and idle I/O class, for
+// every thread there is; later threads inherit it.
+func (s *session) lower() {
+	if !s.env.Nice && s.cfg.Nice == 0 {
+		return
+	}
+	const ioprioIdle = 3 << 13 // IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0), ioprio_set(2)
+	level := s.cfg.Nice
+	if level == 0 {
+		level = 19
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		s.env.warn("lower the priority: %v", err)
+		return
+	}
+	for _, t := range tasks {
+		var tid int
+		if _, err := fmt.Sscan(t.Name(), &tid); err != nil {
+			continue
+		}
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, level); err != nil {
+			s.env.warn("lower the priority: %v", err)
+		}
+		if _, _, e := unix.Syscall(unix.SYS_IOPRIO_SET, 1, uintptr(tid), ioprioIdle); e != 0 {
+			s.env.warn("lower the I/O priority: %v", e)
+		}
+	}
+}

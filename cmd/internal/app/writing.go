@@ -1,0 +1,164 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"intact/baseline/statement"
+	"intact/report"
+	"intact/scanner"
+	"intact/scanner/entry"
+)
+
+// MaxGaps bounds the gaps that a report lists one by one; beyond it they are
+// counted in one record.
+const maxGaps = 100_000
+
+// paper is the report of one run on its way to the archive and to people.
+type paper struct {
+	s     *session
+	kind  report.Kind
+	draft *report.Draft // nil with --no-state: tmp then holds the report
+	tmp   *os.File
+	w     *report.Writer
+	head  report.Header
+}
+
+// begin starts a report. Its number is taken under the lock.
+func (s *session) begin(kind report.Kind, scope report.Scope, noState bool) (*paper, error) {
+	p := &paper{s: s, kind: kind}
+	p.head = report.Header{
+		ID: newID(), Kind: kind, Scope: scope, Root: s.root.HostPath(), Started: s.env.Now().UTC(),
+		Host: report.Host{Name: hostName()}, Tool: s.tool(), Command: s.env.Args,
+	}
+	// A host id that cannot be read is told by the error of opening the store.
+	p.head.Host.ID, _ = s.store.HostID()
+	if noState {
+		f, err := os.CreateTemp("", "intact-report-*")
+		if err != nil {
+			return nil, fmt.Errorf("begin report: %w", err)
+		}
+		if err := os.Remove(f.Name()); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		p.tmp, p.head.Seq = f, 1
+		p.w = report.NewWriter(f)
+		return p, nil
+	}
+	a := s.archive()
+	seq, prev, err := a.Next()
+	if err != nil {
+		return nil, fmt.Errorf("begin report: %w", err)
+	}
+	p.head.Seq, p.head.Prev = seq, prev
+	if p.draft, err = a.Create(seq, kind); err != nil {
+		return nil, err
+	}
+	p.w = report.NewWriter(p.draft)
+	return p, nil
+}
+
+// baseline notes in the header what is compared with.
+func (p *paper) baseline(st *statement.Statement) {
+	p.head.Baseline = report.Baseline{Generation: st.Generation, Root: st.Root.Named()}
+	p.head.Policy = st.Policy.Named()
+}
+
+// end writes the trailer, stores the report and shows it.
+func (p *paper) end(t report.Trailer, o Output) error {
+	t.Finished = p.s.env.Now().UTC()
+	if err := p.w.Trailer(t); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if err := p.w.Flush(); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	src := p.tmp
+	if p.draft != nil {
+		if _, err := p.draft.Commit(); err != nil && !errors.Is(err, report.ErrPrune) {
+			return err
+		} else if err != nil {
+			p.s.env.warn("%v", err)
+		}
+		src = p.draft.File
+	}
+	if p.s.env.Quiet && t.Exit == ExitClean && o.File == "" {
+		return nil
+	}
+	return p.s.show(src, o)
+}
+
+// abort drops a report that was not ended; after end it only closes.
+func (p *paper) abort() {
+	if p.draft != nil {
+		// What is left of a draft is swept by the next run.
+		_ = p.draft.Abort()
+	}
+	if p.tmp != nil {
+		_ = p.tmp.Close() // already unlinked
+	}
+}
+
+// Output says how a report is shown.
+type Output struct {
+	Format string // text or json
+	File   string // instead of stdout
+}
+
+// show renders the report in src.
+func (s *session) show(src io.ReadSeeker, o Output) (err error) {
+	w := s.env.Stdout
+	if o.File != "" {
+		f, err := os.OpenFile(o.File, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return usageError("write report: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
+		w = f
+	}
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if o.Format == "json" {
+		_, err = io.Copy(w, src)
+		return err
+	}
+	return report.Text(w, src, report.TextOptions{
+		Now: s.env.Now(), Location: time.Local, User: s.users.User, Group: s.users.Group,
+		Color: s.env.Color && o.File == "", Verbose: s.env.Verbose,
+	})
+}
+
+func (s *session) archive() *report.Archive { return report.OpenArchive(s.store.Dir() + "/reports") }
+
+// gapSink passes a scan on to another sink and keeps its gaps for the report.
+type gapSink struct {
+	scanner.Sink
+	gaps *gapList
+}
+
+func (g *gapSink) Gap(w int, gap scanner.Gap) error {
+	g.gaps.add(gap)
+	return g.Sink.Gap(w, gap)
+}
+
+func gapRecord(g scanner.Gap, known bool, count int64) report.Gap {
+	r := report.Gap{Reason: string(g.Reason), Detail: g.Detail, Known: known, Count: count}
+	r.Subject.Kind, r.Subject.Path = "file", string(g.Path)
+	if g.Subtree {
+		r.Subject.Kind = "dir"
+	}
+	if g.Attrs&^entry.Type != 0 {
+		for _, row := range g.Attrs.Rows() {
+			r.Attributes = append(r.Attributes, row.Name)
+		}
+	}
+	return r
+}
+
+// noFolder reports that there is nothing to read from.
+func noFolder(err error) bool { return errors.Is(err, fs.ErrNotExist) }

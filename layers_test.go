@@ -1,0 +1,309 @@
+// Package intact_test guards the shape of the source: which package may import
+// which, who owns a third-party module, and the house rules that a program can
+// check.
+package intact_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "intact"
+
+// layers are the top directories from the bottom up. A package imports only
+// from its own layer or from lower ones.
+var layers = []string{"scanner", "baseline", "rules", "report", "cmd"}
+
+// edges lists every package and what it may import of this module. A package
+// or an import that is not listed fails: widening the list is a decision.
+var edges = map[string][]string{
+	"scanner/digest": {},
+	"scanner/strict": {},
+	"scanner/entry":  {"scanner/digest"},
+	"scanner/policy": {"scanner/entry", "scanner/digest", "scanner/strict"},
+	"scanner/dirfd":  {"scanner/entry"},
+	"scanner":        {"scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd"},
+
+	"baseline/diff":      {"scanner/entry", "scanner/digest"},
+	"baseline/statement": {"scanner/digest"},
+	"baseline":           {"scanner", "scanner/entry", "scanner/digest", "baseline/diff", "baseline/statement"},
+
+	"rules":           {"baseline/diff", "scanner/entry"},
+	"rules/integrity": {"rules", "baseline/diff", "scanner/entry"},
+
+	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
+
+	"cmd/internal/config": {"rules", "scanner/policy", "scanner/strict", "scanner/entry"},
+	"cmd/internal/app": {
+		"cmd/internal/config", "report", "rules", "rules/integrity",
+		"baseline", "baseline/diff", "baseline/statement",
+		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",
+	},
+	"cmd/internal/cli": {
+		"cmd/internal/app", "cmd/internal/config", "report", "rules",
+		"baseline", "baseline/diff", "baseline/statement",
+		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/strict",
+	},
+	"cmd/intact": {"cmd/internal/cli"},
+}
+
+// benchmarks drive the program from outside: they may import every layer, and
+// nothing imports them.
+const benchmarks = "benchmarks"
+
+// owners names the packages that may import a third-party module: everything
+// else goes through them. A name that ends in "/..." is a whole tree.
+var owners = map[string][]string{
+	"github.com/zeebo/blake3":         {"scanner/digest"},
+	"lukechampine.com/blake3":         {"scanner/digest"},
+	"go.yaml.in/yaml/v3":              {"scanner/strict"},
+	"github.com/klauspost/compress":   {"scanner/unpack"},
+	"github.com/fsnotify/fsnotify":    {"scanner/watch"},
+	"go.etcd.io/bbolt":                {"baseline"},
+	"github.com/urfave/cli/v2":        {"cmd/internal/cli"},
+	"golang.org/x/sys":                {"scanner/...", "baseline/...", "cmd/internal/app/...", "benchmarks/..."},
+	"github.com/rogpeppe/go-internal": {"cmd/internal/cli", "cmd/intact"},
+}
+
+// testOnly are the modules that only tests may import.
+var testOnly = []string{"github.com/rogpeppe/go-internal"}
+
+// source is one parsed file.
+type source struct {
+	name string // slash-separated, from the root of the repository
+	pkg  string // its directory, "" for the root
+	test bool
+	file *ast.File
+	fset *token.FileSet
+	last int // number of lines
+}
+
+// imports returns the import paths of the file.
+func (s source) imports(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for _, spec := range s.file.Imports {
+		p, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// sources parses every Go file of the repository. Like the go command it passes
+// over testdata and over names that begin with "." or "_".
+func sources(t *testing.T) []source {
+	t.Helper()
+	var out []source
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := d.Name()
+		if name != "." && (base[0] == '.' || base[0] == '_' || base == "testdata" || base == "bin") {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if d.IsDir() || !strings.HasSuffix(base, ".go") {
+			return nil
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		slash := filepath.ToSlash(name)
+		pkg := path.Dir(slash)
+		if pkg == "." {
+			pkg = ""
+		}
+		out = append(out, source{
+			name: slash, pkg: pkg, test: strings.HasSuffix(base, "_test.go"),
+			file: file, fset: fset, last: fset.File(file.FileStart).LineCount(),
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 10 {
+		t.Fatalf("found %d Go files: the walk is broken", len(out))
+	}
+	return out
+}
+
+// edgeError says why package from may not import package to, both without the
+// module's name; nil if it may.
+func edgeError(from, to string) error {
+	if to == benchmarks || strings.HasPrefix(to, benchmarks+"/") {
+		if from == benchmarks || strings.HasPrefix(from, benchmarks+"/") {
+			return nil
+		}
+		return fmt.Errorf("imports %q: nothing imports benchmarks", to)
+	}
+	if from == benchmarks || strings.HasPrefix(from, benchmarks+"/") {
+		return nil
+	}
+	allowed, ok := edges[from]
+	if !ok {
+		return fmt.Errorf("package %q is not in the table of edges", from)
+	}
+	if !slices.Contains(allowed, to) {
+		return fmt.Errorf("imports %q: not in the table of edges", to)
+	}
+	return nil
+}
+
+func TestLayers(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test {
+			continue
+		}
+		if _, ok := edges[s.pkg]; !ok && s.pkg != benchmarks && !strings.HasPrefix(s.pkg, benchmarks+"/") {
+			t.Errorf("%s: package %q is not in the table of edges", s.name, s.pkg)
+			continue
+		}
+		for _, imp := range s.imports(t) {
+			to, ok := strings.CutPrefix(imp, module+"/")
+			if !ok {
+				continue
+			}
+			if err := edgeError(s.pkg, to); err != nil {
+				t.Errorf("%s: %v", s.name, err)
+			}
+		}
+	}
+}
+
+// The table itself must go downwards, and round in no circle.
+func TestTableOfEdges(t *testing.T) {
+	rank := func(pkg string) int {
+		top, _, _ := strings.Cut(pkg, "/")
+		return slices.Index(layers, top)
+	}
+	for from, tos := range edges {
+		if rank(from) < 0 {
+			t.Errorf("%q lies in no layer", from)
+		}
+		for _, to := range tos {
+			if _, ok := edges[to]; !ok {
+				t.Errorf("%q may import %q, which is not in the table", from, to)
+			}
+			if rank(to) > rank(from) {
+				t.Errorf("%q may import %q: upwards", from, to)
+			}
+		}
+	}
+	done := map[string]bool{}
+	var visit func(pkg string, on []string)
+	visit = func(pkg string, on []string) {
+		if slices.Contains(on, pkg) {
+			t.Fatalf("circle: %v", append(on, pkg))
+		}
+		if done[pkg] {
+			return
+		}
+		for _, to := range edges[pkg] {
+			visit(to, append(on, pkg))
+		}
+		done[pkg] = true
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(edges)) {
+		visit(pkg, nil)
+	}
+}
+
+func TestEdgeError(t *testing.T) {
+	tests := []struct {
+		from, to string
+		ok       bool
+	}{
+		{"scanner", "scanner/entry", true},
+		{"scanner/entry", "scanner", false},
+		{"rules", "baseline", false},
+		{"report", "rules/integrity", false},
+		{"scanner/nosuch", "scanner/entry", false},
+		{"benchmarks/cmd/bench", "scanner", true},
+		{"benchmarks/cmd/bench", "benchmarks/corpus", true},
+		{"scanner", "benchmarks/corpus", false},
+	}
+	for _, tt := range tests {
+		if err := edgeError(tt.from, tt.to); (err == nil) != tt.ok {
+			t.Errorf("%s → %s: got %v, want allowed %v", tt.from, tt.to, err, tt.ok)
+		}
+	}
+}
+
+// owner returns the module of the table that holds the imported package.
+func owner(imp string) (mod string, pkgs []string, ok bool) {
+	for m, p := range owners {
+		if imp == m || strings.HasPrefix(imp, m+"/") {
+			return m, p, true
+		}
+	}
+	return "", nil, false
+}
+
+func owns(pkg string, pkgs []string) bool {
+	return slices.ContainsFunc(pkgs, func(p string) bool {
+		tree, isTree := strings.CutSuffix(p, "/...")
+		return pkg == tree || isTree && strings.HasPrefix(pkg, tree+"/")
+	})
+}
+
+// One package owns each third-party module, so that its types do not spread and
+// it can be replaced in one place. Tests are not exempt.
+func TestOneOwnerPerModule(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, imp := range s.imports(t) {
+			first, _, _ := strings.Cut(imp, "/")
+			if !strings.Contains(first, ".") {
+				continue // standard library, or this module
+			}
+			mod, pkgs, ok := owner(imp)
+			switch {
+			case !ok:
+				t.Errorf("%s: imports %q, a module without an owner", s.name, imp)
+			case !owns(s.pkg, pkgs):
+				t.Errorf("%s: imports %q, which belongs to %v", s.name, imp, pkgs)
+			case slices.Contains(testOnly, mod) && !s.test:
+				t.Errorf("%s: imports %q, which is for tests only", s.name, imp)
+			}
+		}
+	}
+}
+
+func TestOwns(t *testing.T) {
+	tests := []struct {
+		pkg, imp string
+		want     bool
+	}{
+		{"scanner/digest", "github.com/zeebo/blake3", true},
+		{"scanner", "github.com/zeebo/blake3", false},
+		{"scanner", "golang.org/x/sys/unix", true},
+		{"scanner/dirfd", "golang.org/x/sys/unix", true},
+		{"scannerx", "golang.org/x/sys/unix", false},
+		{"report", "golang.org/x/sys/unix", false},
+		{"scanner/digest", "github.com/zeebo/blake3x", false},
+	}
+	for _, tt := range tests {
+		_, pkgs, ok := owner(tt.imp)
+		if got := ok && owns(tt.pkg, pkgs); got != tt.want {
+			t.Errorf("%s of %s: got %v, want %v", tt.imp, tt.pkg, got, tt.want)
+		}
+	}
+}
