@@ -55,7 +55,16 @@ func merge(a, b scanner.Gap) scanner.Gap {
 	return a
 }
 
-// known tells which gaps were there when the baseline was accepted.
-type known map[string]bool
+// known holds the gaps that were there when the baseline was accepted.
+type known map[entry.Path]bool
 
-func (k known) has(p entry.Path) bool { return k[string(p)] }
+// has reports whether p was a gap, or lies below one: nothing there was ever
+// verified.
+func (k known) has(p entry.Path) bool {
+	for ; !k[p]; p = p.Dir() {
+		if p == "/" {
+			return false
+		}
+	}
+	return true
+}

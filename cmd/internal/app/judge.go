@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"intact/baseline/diff"
 	"intact/report"
@@ -104,8 +105,9 @@ func (c *check) policyFindings() []rules.Finding {
 			}
 			continue
 		}
-		told[d.Line] = true
-		add("policy."+d.Kind, d.Line, rules.High, c.stats.Narrowed[d.Line], "the present configuration watches less; without effect until intact policy adopt")
+		counted := narrowedAs(d, c.stats.Narrowed)
+		told[counted] = true
+		add("policy."+d.Kind, d.Line, rules.High, c.stats.Narrowed[counted], "the present configuration watches less; without effect until intact policy adopt")
 	}
 	for _, line := range slices.Sorted(maps.Keys(c.stats.Narrowed)) {
 		if !told[line] {
@@ -117,6 +119,23 @@ func (c *check) policyFindings() []rules.Finding {
 	}
 	slices.SortStableFunc(out, func(a, b rules.Finding) int { return slices.Compare([]byte(a.Subject.Name), []byte(b.Subject.Name)) })
 	return out
+}
+
+// narrowedAs returns the words under which the scan counted the paths that d
+// takes something from, "" where it met none.
+func narrowedAs(d policy.Drift, counts map[string]int64) string {
+	for words := range counts {
+		line, dropped := strings.CutPrefix(words, "dropped: ")
+		exclude, hidden := strings.CutPrefix(words, "hidden by ")
+		_, rule, _ := strings.Cut(words, " only: ")
+		switch {
+		case d.Kind == "dropped" && dropped && d.Line == line+" is gone",
+			d.Kind == "excluded" && hidden && d.Line == exclude+" is new",
+			d.Kind == "reduced" && rule != "" && strings.HasSuffix(d.Line, ": "+rule):
+			return words
+		}
+	}
+	return ""
 }
 
 // finish writes gaps, remarks and the trailer.
@@ -177,11 +196,10 @@ func (c *check) writeGaps() error {
 	if err != nil {
 		return err
 	}
-	old := known(map[string]bool{})
+	old := known{}
 	for _, r := range rows {
-		p, _, err := entry.ParseKey(r.Key)
-		if err == nil {
-			old[string(p)] = true
+		if p, _, err := entry.ParseKey(r.Key); err == nil {
+			old[p] = true
 		}
 	}
 	for _, g := range c.gaps.sorted() {
