@@ -182,12 +182,17 @@ func (w *worker) opened(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.S
 	if set.For(entry.File)&entry.Content == 0 {
 		return
 	}
-	link := w.links.claim(st)
+	var link *claimed
+	if !set.Log { // a log is held against its own old prefix
+		link = w.links.claim(st)
+	}
 	if link.known(e, st) {
 		return
 	}
-	reason, detail := w.content(e, set, f, st, t, n)
-	link.settle(e, st, reason == "")
+	read := false
+	defer func() { link.settle(e, st, read) }() // whatever happens: others wait for it
+	reason, detail := w.content(e, set, f, st, t)
+	read = reason == ""
 	if reason != "" && w.ctx.Err() == nil {
 		w.gap(Gap{Path: t.path.Join(e.Name), Reason: reason, Detail: detail, Attrs: entry.Content})
 	}
@@ -195,7 +200,7 @@ func (w *worker) opened(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.S
 
 // content hashes the file and looks again afterwards: a digest counts only if
 // nothing moved meanwhile. A log may have grown behind what was read.
-func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.Stat, t *task, n dirfd.Name) (Reason, string) {
+func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.Stat, t *task) (Reason, string) {
 	for range readTries {
 		sum, hashed, err := w.read(f, st, t.pseudo, w.logPrefix(set, t.path, e.Name))
 		if w.ctx.Err() != nil {

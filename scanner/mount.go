@@ -56,8 +56,11 @@ func (l *listing) crossing(n dirfd.Name, d policy.Decision, child *policy.State,
 		return
 	}
 	m := l.w.root.Mounts().ByID(st.Mount)
-	if m == nil {
-		m = l.w.root.Mounts().At(path)
+	if m == nil && l.w.root.Mounts().Known() {
+		if reachable := d.Select || l.t.state.Enter(n.Bytes()) != nil; reachable {
+			l.w.gap(Gap{Path: path, Reason: ReasonHidden, Detail: "mounted while the scan ran", Subtree: true})
+		}
+		return
 	}
 	fstype := ""
 	if m != nil {

@@ -15,6 +15,7 @@ import (
 // the mount point inside the root.
 type Mount struct {
 	ID       uint64
+	Parent   uint64
 	Point    entry.Path
 	FSType   string
 	Source   string
@@ -55,7 +56,9 @@ func parseMounts(b []byte, root string) *Mounts {
 		}
 		mt.Point = p
 		m.list = append(m.list, mt)
-		m.at[p] = mt
+		if top := m.at[p]; top == nil || top.Parent != mt.ID { // top may be mounted on mt
+			m.at[p] = mt
+		}
 		if m.in[p.Dir()] == nil {
 			m.in[p.Dir()] = map[string]bool{}
 		}
@@ -80,10 +83,11 @@ func parseMount(line string) (*Mount, bool) {
 		return nil, false
 	}
 	id, err := strconv.ParseUint(f[0], 10, 64)
-	if err != nil {
+	parent, err2 := strconv.ParseUint(f[1], 10, 64)
+	if err != nil || err2 != nil {
 		return nil, false
 	}
-	return &Mount{ID: id, BindRoot: unoctal(f[3]), Point: entry.Path(unoctal(f[4])), FSType: g[0], Source: unoctal(g[1])}, true
+	return &Mount{ID: id, Parent: parent, BindRoot: unoctal(f[3]), Point: entry.Path(unoctal(f[4])), FSType: g[0], Source: unoctal(g[1])}, true
 }
 
 // unoctal undoes the \ooo escapes of mountinfo.
@@ -104,6 +108,10 @@ func unoctal(s string) string {
 	}
 	return b.String()
 }
+
+// Known reports whether there is a mount table at all: without /proc there is
+// none.
+func (m *Mounts) Known() bool { return len(m.byID) > 0 }
 
 // ByID returns the mount with the given id, nil if it is not in the table.
 func (m *Mounts) ByID(id uint64) *Mount { return m.byID[id] }

@@ -34,7 +34,9 @@ func (c *check) judge(ctx context.Context) error {
 		switch name {
 		case "integrity":
 			in := rules.Input{Changes: c.result.Changes(), Rows: c.rows, Floor: c.floor}
-			err = integrity.New(integrity.Options{}).Judge(ctx, in, c.emit)
+			if err = integrity.New(integrity.Options{}).Judge(ctx, in, c.emit); err == nil {
+				err = c.allTold()
+			}
 		case "mounts":
 			err = c.emitAll(c.mounts)
 		case "policy":
@@ -43,6 +45,17 @@ func (c *check) judge(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("judge %s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// allTold makes sure that no change was passed over in silence, whatever the
+// rules do.
+func (c *check) allTold() error {
+	d := c.result.Counts()
+	changes := d.Added + d.Removed + d.Changed + d.Renamed + d.Unverified + d.Regained - d.Folded - d.Linked
+	if told := c.paper.w.Tally().Total(); told < changes {
+		return fmt.Errorf("%d changes gave only %d findings", changes, told)
 	}
 	return nil
 }
@@ -181,6 +194,9 @@ func (c *check) finish() error {
 // bareGaps counts the changes that stand for a subtree that was not seen and
 // for no entry of their own.
 func (c *check) bareGaps() (n int64) {
+	if c.result.Counts().Unverified == 0 {
+		return 0
+	}
 	for ch, err := range c.result.Changes() {
 		if err == nil && ch.Kind == diff.Unverified && ch.Old == nil {
 			n++
