@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -225,7 +226,7 @@ func TestHostilePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := 0
-	for i := 0; i < len(good); i += 13 {
+	for i := 0; i < len(good); i += 31 {
 		bad := bytes.Clone(good)
 		bad[i] ^= byte(1 + i%255)
 		f, err := os.CreateTemp(t.TempDir(), "")
@@ -245,8 +246,48 @@ func TestHostilePages(t *testing.T) {
 			t.Fatalf("byte %d: %v", i, err)
 		}
 	}
-	if refused < 100 {
+	if refused < 50 {
 		t.Fatalf("only %d refused", refused)
+	}
+}
+
+// TestPageCycle makes a page its own child: bbolt itself would recurse until
+// the process dies.
+func TestPageCycle(t *testing.T) {
+	s := newStore(t)
+	model := small()
+	for i := range 2000 {
+		model.file(entry.Path(fmt.Sprintf("/d%04d/f", i)), i)
+	}
+	commit(t, s, model)
+	good := slurp(t, s.dbPath(1))
+	st, err := statement.Parse(slurp(t, s.statementPath(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cycles := 0
+	for id := 2; id < len(good)/smallPage; id++ {
+		page := good[id*smallPage:]
+		if native.Uint16(page[8:]) != branchPage || native.Uint64(page) != uint64(id) {
+			continue
+		}
+		bad := bytes.Clone(good)
+		native.PutUint64(bad[id*smallPage+pageHead+8:], uint64(id))
+		name := t.TempDir() + "/cycle"
+		rewrite(t, name, bad)
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := openGeneration(context.Background(), f, st)
+		if err == nil {
+			g.Close() // a free page
+		} else if cycles++; !errors.Is(err, ErrDamaged) {
+			t.Fatal(err)
+		}
+	}
+	if cycles == 0 {
+		t.Fatal("no branch page in the file")
 	}
 }
 

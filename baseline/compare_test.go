@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"intact/baseline/diff"
@@ -93,6 +94,8 @@ func TestGaps(t *testing.T) {
 			[]string{"unverified /usr/bin +3 (denied)"}, Counts{Verified: total - 3, Unseen: 3}, 0},
 		{"subtree-two-levels", without("/usr"), []scanner.Gap{{Path: "/usr", Reason: "denied", Subtree: true}}, nil,
 			[]string{"unverified /usr +4 (denied)"}, Counts{Verified: total - 5, Unseen: 4}, 0},
+		{"directory-vanished", without("/usr"), []scanner.Gap{{Path: "/usr", Reason: "vanished"}}, nil,
+			[]string{"unverified /usr +4 (vanished)"}, Counts{Verified: total - 5, Unseen: 4}, 0},
 		{"gap-elsewhere", without("/etc/passwd"), []scanner.Gap{{Path: "/etc/passwd2", Reason: "denied", Subtree: true}}, nil,
 			[]string{"removed /etc/passwd"}, Counts{Verified: total - 1, NewGaps: 1}, 1},
 		{"lost-content", blind, []scanner.Gap{{Path: "/etc/passwd", Reason: "denied", Attrs: entry.Content}}, nil,
@@ -321,5 +324,58 @@ func TestFileCutWhileOpen(t *testing.T) {
 	}
 	if _, err := g.Rows(KindGap); !errors.Is(err, ErrDamaged) {
 		t.Errorf("rows: %v", err)
+	}
+}
+
+// TestConcurrent runs everything that a scan calls from many workers at once.
+func TestConcurrent(t *testing.T) {
+	const workers = 4
+	model := tree{}
+	model.dir("/")
+	mutate(model, rand.New(rand.NewPCG(9, 9)), 300)
+	blocks := model.blocks()
+	each := func(sink scanner.Sink) {
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for i := w; i < len(blocks); i += workers {
+					if err := sink.Dir(w, &blocks[i]); err != nil {
+						t.Error(err)
+					}
+					if err := sink.Gap(w, scanner.Gap{Path: "/gap", Reason: "x"}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	s := newStore(t)
+	b, err := s.NewBuilder(workers, testSets, testPolicy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	each(b)
+	if _, err := b.Commit(context.Background(), testNote); err != nil {
+		t.Fatal(err)
+	}
+	g := open(t, s)
+	m := &memSpool{}
+	c := g.Compare(m, workers)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range 100 {
+			for i := range blocks {
+				if v, ok := g.Dir(blocks[i].Dir.Key(), blocks[i].Part); ok && v.Verify() != nil {
+					t.Error("Prior gives something else")
+				}
+			}
+		}
+	})
+	each(c)
+	wg.Wait()
+	n, err := c.Finish(context.Background())
+	if err != nil || len(m.list) != 0 || n.Verified != int64(len(model)) {
+		t.Fatalf("%v %+v %v", m.lines(), n, err)
 	}
 }

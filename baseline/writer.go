@@ -18,8 +18,8 @@ const (
 	batchSize = 8 << 20 // bytes of values in one transaction
 	smallPage = 4 << 10
 	largePage = 16 << 10
-	largeFile = 8 << 20 // from which pages are large
-	fill      = 0.95    // keys come in order: no room is needed for later ones
+	largeFile = 256 << 10 // from which pages are large: a directory of 30 files packs to 2 KB, and few fit in 4
+	fill      = 0.95      // keys come in order: no room is needed for later ones
 	hashChunk = 1 << 20
 )
 
@@ -187,8 +187,7 @@ func (w *fileWriter) finish(ctx context.Context) (out *written, err error) {
 		return nil, fmt.Errorf("write generation file: %w", err)
 	}
 	defer f.Close()
-	// bbolt grows its file in large steps; what lies behind the last page is
-	// not part of it.
+	// The file ends with its last page, whatever steps bbolt grew it in.
 	if err := errors.Join(f.Truncate(size), f.Sync()); err != nil {
 		return nil, fmt.Errorf("write generation file: %w", err)
 	}
