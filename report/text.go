@@ -206,7 +206,7 @@ func (t *text) rest() error {
 	}
 	if t.knownGaps > 0 {
 		end := ": see --verbose"
-		if t.Verbose {
+		if t.listsKnown() {
 			end = ":"
 		}
 		t.heading("Not verified, but accepted so with the baseline, %s%s", plural(t.knownGaps, "known gap"), end)
@@ -221,7 +221,7 @@ func (t *text) rest() error {
 	}
 	return t.again(other, func(r *Record) {
 		switch {
-		case r.Gap != nil && r.Gap.Known && t.Verbose:
+		case r.Gap != nil && r.Gap.Known && t.listsKnown():
 			known(gapLine(r.Gap))
 		case r.Rule != nil:
 			head('r', "Rules without an answer, %s:", group(t.rules))
@@ -308,3 +308,7 @@ func (t *text) severity(s rules.Severity) string {
 	color := map[rules.Severity]string{rules.Critical: red, rules.High: red, rules.Medium: yellow, rules.Low: cyan, rules.Info: dim}
 	return t.paint(color[s], fmt.Sprintf("%-8s", strings.ToUpper(s.String())))
 }
+
+// listsKnown reports whether known gaps are shown one by one: when they are
+// accepted, and on demand.
+func (t *text) listsKnown() bool { return t.Verbose || t.h.Kind == KindInit }

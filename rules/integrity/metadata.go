@@ -107,6 +107,10 @@ func (j *judge) acl(path string, old, now *entry.Entry) {
 		j.say(ruleMetadata, s, "the ACL lets "+line+" write")
 		return
 	}
+	if secret(path) {
+		j.say(ruleMetadata, rules.High, "other ACL on a file of secrets")
+		return
+	}
 	j.say(ruleMetadata, rules.Medium, "other ACL")
 }
 
