@@ -29,7 +29,11 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 	const fdAttrs = entry.XattrAttr | entry.ACL | entry.SELinux | entry.Flags
 	if sel && set.For(entry.Dir)&fdAttrs != 0 || state != nil && l.w.root.OpenDirs() < keepOpen {
 		var err error
-		if open, err = l.t.dir.OpenDir(n); err != nil {
+		open, err = l.t.dir.OpenDir(n)
+		if err == unix.EACCES && !sel && !lists(state) {
+			open, err = l.t.dir.OpenPath(n)
+		}
+		if err != nil {
 			l.closedDir(n, d, sel, set, state, st, err)
 			return
 		}
@@ -81,4 +85,14 @@ func (l *listing) closedDir(n dirfd.Name, d policy.Decision, sel bool, set entry
 	if state != nil {
 		l.w.gap(Gap{Path: path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
 	}
+}
+
+// lists reports whether a directory in that state must be listed; else looking
+// up names in it is enough.
+func lists(state *policy.State) bool {
+	if state == nil {
+		return false
+	}
+	_, list := state.Names()
+	return list
 }

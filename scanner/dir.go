@@ -44,7 +44,7 @@ type job struct {
 func (w *worker) do(t *task) {
 	defer func() {
 		if r := recover(); r != nil {
-			w.recovered(t.path, r, true)
+			w.recovered(Gap{Path: t.path, Subtree: true}, r)
 		}
 		t.release()
 	}()
@@ -55,9 +55,23 @@ func (w *worker) do(t *task) {
 	w.directory(t)
 }
 
-// recovered turns a bug in the handling of one object into a gap.
-func (w *worker) recovered(p entry.Path, r any, subtree bool) {
-	w.gap(Gap{Path: p, Reason: ReasonPanic, Detail: fmt.Sprintf("%v at %s", r, firstFrame(debug.Stack())), Subtree: subtree})
+// recovered makes g of a bug in the handling of one object.
+func (w *worker) recovered(g Gap, r any) {
+	g.Reason, g.Detail = ReasonPanic, fmt.Sprintf("%v at %s", r, firstFrame(debug.Stack()))
+	w.gap(g)
+}
+
+// sinkPanic ends the scan if the sink panics: what it was given is lost.
+func (w *worker) sinkPanic() {
+	if r := recover(); r != nil {
+		w.fail(fmt.Errorf("%s: %v at %s", ReasonPanic, r, firstFrame(debug.Stack())))
+	}
+}
+
+// deliver gives b to the sink.
+func (w *worker) deliver(b *entry.Block) {
+	defer w.sinkPanic()
+	w.fail(w.sink.Dir(w.id, b))
 }
 
 // gap reports g; an object that is delivered as well is counted there.
@@ -66,6 +80,7 @@ func (w *worker) gap(g Gap) {
 	if g.Attrs == 0 {
 		w.stats.selected.Add(1)
 	}
+	defer w.sinkPanic()
 	w.fail(w.sink.Gap(w.id, g))
 }
 
@@ -109,6 +124,9 @@ func (w *worker) openTask(t *task) bool {
 		return true
 	}
 	d, err := t.parent.OpenDir(t.name)
+	if err == unix.EACCES && !lists(t.state) {
+		d, err = t.parent.OpenPath(t.name)
+	}
 	if err != nil {
 		if err == unix.ENOENT {
 			return false // the parent's entry tells; what was below is gone
@@ -227,6 +245,9 @@ func (l *listing) drop() {
 // keep accepts the entry of the last slot. A part that was full already ends
 // before it.
 func (l *listing) keep(e *entry.Entry, d policy.Decision) {
+	for _, o := range l.w.obs { // first: if one panics the entry is taken back
+		o.Entry(l.w.id, l.t.path, e)
+	}
 	b := &l.job.block
 	if len(b.Entries) > entry.PartSize {
 		last := b.Entries[entry.PartSize]
@@ -241,9 +262,6 @@ func (l *listing) keep(e *entry.Entry, d policy.Decision) {
 		l.w.stats.files.Add(1)
 		l.w.opt.Progress.Files.Add(1)
 	}
-	for _, o := range l.w.obs {
-		o.Entry(l.w.id, l.t.path, e)
-	}
 }
 
 // finish delivers the part, or leaves it to the last large file.
@@ -252,7 +270,7 @@ func (l *listing) finish(next []byte) {
 	j.block.Next = next
 	if !l.large {
 		l.w.block = j.block.Entries[:0]
-		l.w.fail(l.w.sink.Dir(l.w.id, &j.block))
+		l.w.deliver(&j.block)
 		return
 	}
 	for i := range j.block.Entries {
@@ -276,7 +294,7 @@ func (l *listing) finish(next []byte) {
 // partDone delivers a part when nothing of it is waited for any more.
 func (w *worker) partDone(j *job) {
 	if j.waiting.Add(-1) == 0 && w.ctx.Err() == nil {
-		w.fail(w.sink.Dir(w.id, &j.block))
+		w.deliver(&j.block)
 	}
 }
 
@@ -298,7 +316,7 @@ func (l *listing) one(n dirfd.Name, kind entry.Kind) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.job.block.Entries = l.job.block.Entries[:min(have, len(l.job.block.Entries))]
-			l.w.recovered(l.t.path.Join(name), r, kind == entry.Dir)
+			l.w.recovered(Gap{Path: l.t.path.Join(name), Subtree: kind == entry.Dir}, r)
 		}
 	}()
 	switch {
@@ -351,7 +369,7 @@ func (l *listing) special(n dirfd.Name, d policy.Decision, st *dirfd.Stat) {
 		return
 	}
 	set := l.w.sets[d.Set]
-	if set.Sweep && st.Kind != entry.CharDevice && st.Kind != entry.BlockDevice {
+	if set.Sweep && !SweepKeeps(st.Kind, st.Mode) {
 		return
 	}
 	e := l.slot(n.Bytes(), d)

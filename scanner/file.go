@@ -22,6 +22,8 @@ const (
 	readTries = 3
 	// sparseSize is the size from which holes are looked for.
 	sparseSize = 1 << 20
+	// inFlight is longer than one call of write(2) may take.
+	inFlight = time.Minute
 )
 
 // openAttrs are the attributes that need the file open.
@@ -85,6 +87,12 @@ func (w *worker) largeFile(t *task) {
 	set := w.sets[e.Set]
 	n := j.names[t.index]
 	missing := set.For(entry.File) & openAttrs
+	defer func() {
+		if r := recover(); r != nil {
+			e.Have &^= entry.Content
+			w.recovered(Gap{Path: t.path, Attrs: set.For(entry.File) &^ e.Have}, r)
+		}
+	}()
 	f, err := w.open(j.dir, n)
 	if err != nil {
 		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Attrs: missing})
@@ -120,6 +128,18 @@ func (w *worker) open(dir *dirfd.Dir, n dirfd.Name) (dirfd.File, error) {
 	return f, err
 }
 
+// SweepKeeps reports whether a sweep keeps an object: a file that could be run
+// or gives rights, a device.
+func SweepKeeps(k entry.Kind, mode uint16) bool {
+	switch k {
+	case entry.File:
+		return mode&0o6111 != 0
+	case entry.CharDevice, entry.BlockDevice:
+		return true
+	}
+	return false
+}
+
 // swept keeps a file of a sweep only if it could be run or gives rights.
 func (l *listing) swept(n dirfd.Name, d policy.Decision, set entry.Set) {
 	var st dirfd.Stat
@@ -131,10 +151,7 @@ func (l *listing) swept(n dirfd.Name, d policy.Decision, set entry.Set) {
 		l.crossing(n, d, nil, &st)
 		return
 	}
-	if st.Kind == entry.File && st.Mode&0o6111 == 0 {
-		return
-	}
-	if st.Kind != entry.File && st.Kind != entry.CharDevice && st.Kind != entry.BlockDevice {
+	if !SweepKeeps(st.Kind, st.Mode) {
 		return
 	}
 	e := l.slot(n.Bytes(), d)
@@ -202,6 +219,9 @@ func (w *worker) opened(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.S
 // nothing moved meanwhile. A log may have grown behind what was read.
 func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.Stat, t *task) (Reason, string) {
 	for range readTries {
+		if time.Since(time.Unix(st.Ctime.Sec, 0)) < inFlight {
+			f.Settle()
+		}
 		sum, hashed, err := w.read(f, st, t.pseudo, w.logPrefix(set, t.path, e.Name))
 		if w.ctx.Err() != nil {
 			return ReasonVanished, ""
@@ -216,6 +236,9 @@ func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.
 		grown := set.Log && after.Size >= st.Size && after.Inode == st.Inode
 		if hashed >= 0 && (st.Same(&after) || grown || t.pseudo) {
 			e.Digest, e.Hashed = sum, hashed
+			if t.pseudo && !set.Log {
+				e.Hashed = e.Size // as it is stored, whatever could be read
+			}
 			e.Have |= entry.Content
 			return "", ""
 		}

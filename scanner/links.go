@@ -30,7 +30,7 @@ type link struct {
 // claim returns nil for a file with one name; else the inode's link, owned by
 // the first caller.
 func (t *linkTable) claim(st *dirfd.Stat) *claimed {
-	if st.Nlink < 2 || st.Size == 0 || st.Size >= largeSize {
+	if st.Nlink < 2 || st.Size == 0 {
 		return nil
 	}
 	id := objectID{st.Device, st.Inode}

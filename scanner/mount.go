@@ -66,18 +66,14 @@ func (l *listing) crossing(n dirfd.Name, d policy.Decision, child *policy.State,
 	if m != nil {
 		fstype = m.FSType
 	}
-	if l.passOver(path, d, m, fstype) {
+	if l.skips(d, m, fstype) {
+		var named bool
+		if d, child, named = l.named(n, d, path); !named {
+			l.passOver(path, fstype)
+			return
+		}
+	} else if child == nil {
 		child = l.t.state.Enter(n.Bytes())
-		if st.Kind != entry.Dir || child == nil || !l.w.pol.Named(path) {
-			return
-		}
-		// A rule names a path on the skipped file system: only what it names
-		// is selected there.
-		child = child.Mounted()
-		d = policy.Decision{Rule: d.Rule}
-		if child == nil {
-			return
-		}
 	}
 	if m != nil && l.canHang(fstype, path) {
 		l.foreign(n, d, child, m, path)
@@ -85,9 +81,6 @@ func (l *listing) crossing(n dirfd.Name, d policy.Decision, child *policy.State,
 	}
 	switch st.Kind {
 	case entry.Dir:
-		if child == nil {
-			child = l.t.state.Enter(n.Bytes())
-		}
 		l.child(n, d, child, st, mountOf(st), pseudoFS(fstype))
 	case entry.File:
 		l.boundFile(n, d, st, pseudoFS(fstype))
@@ -96,19 +89,36 @@ func (l *listing) crossing(n dirfd.Name, d policy.Decision, child *policy.State,
 	}
 }
 
-// passOver reports whether the policy skips the mount at path, and books it.
-func (l *listing) passOver(path entry.Path, d policy.Decision, m *dirfd.Mount, fstype string) bool {
+// skips reports whether the policy passes over mounts like m.
+func (l *listing) skips(d policy.Decision, m *dirfd.Mount, fstype string) bool {
 	one := d.Rule != nil && d.Rule.OneFS && !d.Here && m != nil
-	if !one && (fstype == "" || !l.w.pol.SkipFS(fstype)) {
-		return false
+	return one || fstype != "" && l.w.pol.SkipFS(fstype)
+}
+
+// named tells what is selected on a mount at path that is skipped as such:
+// only what a rule names there, the mount point itself or something below it.
+func (l *listing) named(n dirfd.Name, d policy.Decision, path entry.Path) (policy.Decision, *policy.State, bool) {
+	if !l.w.pol.Named(path) {
+		return d, nil, false
 	}
+	child := l.t.state.Enter(n.Bytes())
+	if child != nil {
+		child = child.Mounted()
+	}
+	if !d.Here {
+		d = policy.Decision{Rule: d.Rule}
+	}
+	return d, child, child != nil || d.Select
+}
+
+// passOver books a mount that is not entered.
+func (l *listing) passOver(path entry.Path, fstype string) {
 	l.w.mu.Lock()
 	l.w.skipped = append(l.w.skipped, Skip{path, fstype})
 	l.w.mu.Unlock()
 	if l.w.old != nil && l.covers(path) {
 		l.w.gap(Gap{Path: path, Reason: ReasonHidden, Subtree: true})
 	}
-	return true
 }
 
 // covers reports whether the baseline knows something at or below path.
@@ -134,8 +144,12 @@ func (l *listing) foreign(n dirfd.Name, d policy.Decision, child *policy.State, 
 	if m != nil {
 		fstype = m.FSType
 	}
-	if l.passOver(path, d, m, fstype) {
-		return
+	if l.skips(d, m, fstype) {
+		var named bool
+		if d, child, named = l.named(n, d, path); !named {
+			l.passOver(path, fstype)
+			return
+		}
 	}
 	if !d.Select && child == nil {
 		return

@@ -12,8 +12,14 @@ import (
 // Reread looks again at names in directory dir, by descriptor from the root
 // downwards, and returns the entries that p selects, sorted, in one block.
 // Nothing below the names is read. A directory that is not there gives an
-// empty block.
+// empty block. A name that is not one path component is an error that wraps
+// dirfd.ErrName: nothing was read.
 func Reread(ctx context.Context, r *dirfd.Root, p *policy.Effective, dir entry.Path, names [][]byte, old Prior) (*entry.Block, []Gap, error) {
+	for _, n := range names {
+		if _, err := dirfd.NewName(string(n)); err != nil {
+			return nil, nil, fmt.Errorf("reread %q: %w", dir, err)
+		}
+	}
 	c := &collect{block: entry.Block{Dir: dir}}
 	s := newScan(ctx, r, p, Options{Workers: 1}, old, c, nil)
 	start := p.Start()

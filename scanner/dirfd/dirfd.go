@@ -280,6 +280,12 @@ func (f File) Drop() { _ = unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED) }
 // Sequential asks for a larger read-ahead.
 func (f File) Sequential() { _ = unix.Fadvise(f.fd, 0, 0, unix.FADV_SEQUENTIAL) }
 
+// Settle waits for a write that began before. The kernel notes the times of a
+// file when a write begins, so that stat before and after reading can both find
+// the times of a write that is still going on. Reading waits for it on some
+// file systems only, looking for a hole on the others (ext4, btrfs, tmpfs).
+func (f File) Settle() { _, _ = unix.Seek(f.fd, 0, unix.SEEK_HOLE) }
+
 // NextData returns the start of the next data at or after off and the start of
 // the hole behind it. At the end of the data both are size.
 func (f File) NextData(off, size int64) (start, end int64, err error) {

@@ -128,7 +128,7 @@ func (r *Root) Resolve(p entry.Path) (resolved entry.Path, links []entry.Path, e
 		if s.Kind != entry.Dir {
 			return entry.Path(strings.Join(append([]string{string(here)}, todo...), "/")), links, false, nil
 		}
-		next, err := dir.pathOnly(n)
+		next, err := dir.OpenPath(n)
 		if err != nil {
 			return p, links, false, fmt.Errorf("resolve %q: open %q: %w", p, here, err)
 		}
@@ -138,9 +138,9 @@ func (r *Root) Resolve(p entry.Path) (resolved entry.Path, links []entry.Path, e
 	return done, links, true, nil
 }
 
-// pathOnly opens a directory for looking up names only; it needs no read
-// permission and starts no automount.
-func (d *Dir) pathOnly(n Name) (*Dir, error) {
+// OpenPath opens a directory for looking up names only (O_PATH); it needs no
+// read permission and starts no automount. Such a Dir cannot be listed.
+func (d *Dir) OpenPath(n Name) (*Dir, error) {
 	fd, err := unix.Openat(d.fd, string(n.Bytes()), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func (r *Root) openResolved(p entry.Path) (int, error) {
 		if i == len(parts)-1 {
 			return openat(dir.fd, n, openFlags)
 		}
-		next, err := dir.pathOnly(n)
+		next, err := dir.OpenPath(n)
 		if err != nil {
 			return -1, err
 		}

@@ -48,7 +48,7 @@ func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
 	if a.match, err = matcher(o.Paths); err != nil {
 		return Outcome{}, err
 	}
-	if _, err := s.store.Latest(); err != nil {
+	if err := s.needBaseline(); err != nil {
 		return Outcome{}, err
 	}
 	if err := s.acquire("accept"); err != nil {
@@ -144,7 +144,7 @@ func (a *accept) find() (id string, sum digest.Digest, err error) {
 		if err != nil {
 			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
 		}
-		if h.Kind != report.KindCheck || h.Scope != report.ScopeFull {
+		if h.Kind != report.KindCheck && h.Kind != report.KindImage || h.Scope != report.ScopeFull {
 			if a.o.Report != "" {
 				return "", sum, usageError("accept: report %s is no full check", h.ID)
 			}
@@ -180,8 +180,10 @@ func (a *accept) choose(ctx context.Context) error {
 		c := f.Diff
 		switch {
 		case c == nil:
-		case c.Kind == diff.Unverified:
-			lost++
+		case c.Kind == diff.Unverified || c.Lost != 0:
+			if f.Change == "" { // once, by the finding that tells of the loss
+				lost++
+			}
 			a.left[c.Path] = true
 		case a.match != nil && !a.matches(c.Path) && !(c.From != "" && a.matches(c.From)):
 			a.left[c.Path] = true
@@ -233,7 +235,7 @@ func (a *accept) picks() iter.Seq2[*diff.Change, error] {
 
 func (a *accept) takes(c *diff.Change, parents map[entry.Path]bool) bool {
 	switch {
-	case c.Kind == diff.Unverified:
+	case c.Kind == diff.Unverified || c.Lost != 0:
 		return false
 	case a.pick[c.Path]:
 		return true

@@ -33,7 +33,7 @@ func Adopt(ctx context.Context, e *Env, o AdoptOptions) (Outcome, error) {
 	if s.cfgErr != nil {
 		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
 	}
-	if _, err := s.store.Latest(); err != nil {
+	if err := s.needBaseline(); err != nil {
 		return Outcome{}, err
 	}
 	if err := s.acquire("policy adopt"); err != nil {
@@ -51,7 +51,7 @@ func Adopt(ctx context.Context, e *Env, o AdoptOptions) (Outcome, error) {
 	if n := len(found) + len(c.mounts); n > 0 {
 		return Outcome{}, notAccepted(int64(n), "")
 	}
-	return s.initialise(ctx, s.cfg.Policy, originConfig, InitOptions{Reason: o.Reason, Output: o.Output, adopt: c.gen})
+	return s.initialise(ctx, s.cfg.Policy, originConfig, InitOptions{Reason: o.Reason, Output: o.Output, adopt: c})
 }
 
 func notAccepted(n int64, first entry.Path) error {
@@ -59,7 +59,11 @@ func notAccepted(n int64, first entry.Path) error {
 	if first != "" {
 		example = ", the first " + report.Escape(string(first))
 	}
-	return usageErrorAs(ExitFindings, "policy adopt: %d changes are not accepted%s: run check and accept first", n, example)
+	what := "changes are"
+	if n == 1 {
+		what = "change is"
+	}
+	return usageErrorAs(ExitFindings, "policy adopt: %d %s not accepted%s: run check and accept first", n, what, example)
 }
 
 // heldSink holds every entry of a scan against an older generation, by what
@@ -67,6 +71,7 @@ func notAccepted(n int64, first entry.Path) error {
 type heldSink struct {
 	scanner.Sink
 	old  *baseline.Generation
+	was  *policy.Effective // in force with the old generation
 	sets entry.Sets
 
 	mu      sync.Mutex
@@ -80,12 +85,15 @@ func (h *heldSink) Dir(w int, b *entry.Block) error {
 	for i := range b.Entries {
 		e := &b.Entries[i]
 		p := b.Dir.Join(e.Name)
-		old, set, ok := h.old.Lookup(p)
-		if !ok {
-			continue
+		differs := false
+		if old, set, ok := h.old.Lookup(p); ok {
+			mask := set.For(old.Kind) & h.sets[e.Set].For(e.Kind)
+			differs = entry.Differ(old, e, mask|entry.Type) != 0 || entry.Lost(old, e, mask) != 0
+		} else if d := h.was.Decide(p); !d.Select || h.was.Sets()[d.Set].Sweep && !scanner.SweepKeeps(e.Kind, e.Mode) {
+			continue // only the new policy selects it
+		} else {
+			differs = true // added since
 		}
-		mask := set.For(old.Kind) & h.sets[e.Set].For(e.Kind)
-		differs := entry.Differ(old, e, mask|entry.Type) != 0 || entry.Lost(old, e, mask) != 0
 		h.mu.Lock()
 		switch {
 		case !differs && h.sets[e.Set].Sweep:

@@ -91,6 +91,11 @@ func (c *check) options() error {
 			return usageError("--fail-on: %w", err)
 		}
 	}
+	if c.o.ExpectRoot != "" {
+		if _, err := digest.Parse(c.o.ExpectRoot); err != nil {
+			return usageError("--expect-root: %w", err)
+		}
+	}
 	c.sets = map[string]bool{}
 	for _, n := range setNames {
 		c.sets[n] = len(c.o.Only) == 0 || slices.Contains(c.o.Only, n)
@@ -177,7 +182,9 @@ func (c *check) tempDir() string {
 // open reads the baseline and puts its policy and the present one in force.
 func (c *check) open(ctx context.Context) (err error) {
 	if c.o.Baseline != "" {
-		c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline)
+		if c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline); noFolder(err) {
+			err = usageError("--baseline: %w", err)
+		}
 	} else {
 		c.gen, err = c.store.Open(ctx, 0)
 	}
@@ -229,6 +236,9 @@ func (c *check) present() (*policy.Policy, error) {
 	return c.cfg.Policy, nil
 }
 
+// errUnexpected means that another baseline is in force than was pinned.
+var errUnexpected = errors.New("the baseline is not the expected one")
+
 // expected holds the baseline's root against --expect-root.
 func (c *check) expected() error {
 	if c.o.ExpectRoot == "" {
@@ -239,7 +249,7 @@ func (c *check) expected() error {
 		return usageError("--expect-root: %w", err)
 	}
 	if got := c.gen.Root(); got != want {
-		return fmt.Errorf("%w: its root is %s, not the expected %s", baseline.ErrForeign, got.Named(), want.Named())
+		return fmt.Errorf("%w: its root is %s, not %s", errUnexpected, got.Named(), want.Named())
 	}
 	return nil
 }
@@ -278,7 +288,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	opt.Hidden, opt.Limit = hidden, c.limit
 	comp := c.gen.Compare(spool, opt.Workers)
 	var sink scanner.Sink = comp
-	some := &limitSink{Comparer: comp, gen: c.gen, limit: c.limit, spool: spool}
+	some := &limitSink{Comparer: comp, gen: c.gen, limit: c.limit, spool: spool, seen: map[entry.Path]bool{}}
 	if len(c.limit) > 0 {
 		comp.Limit(c.limit)
 		sink = some
@@ -287,6 +297,9 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps})
 	stop()
 	if err != nil {
+		return err
+	}
+	if err := some.finish(c.gaps); err != nil {
 		return err
 	}
 	if c.counts, err = comp.Finish(ctx); err != nil {

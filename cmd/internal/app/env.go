@@ -3,6 +3,7 @@
 package app
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ type Env struct {
 	Abandoned time.Duration // time-out of file systems that can hang, 0: default
 }
 
-// The exit codes, DESIGN §4.
+// The exit codes; docs/report.md says what each means.
 const (
 	ExitClean       = 0
 	ExitFindings    = 1
@@ -116,8 +117,22 @@ func Fail(err error) Outcome {
 }
 
 // warn prints one line to stderr, escaped.
-func (e *Env) warn(format string, args ...any) {
-	fmt.Fprintf(e.Stderr, "intact: %s\n", report.Prose(fmt.Sprintf(format, args...)))
+func (e *Env) warn(format string, args ...any) { e.Tell(fmt.Sprintf(format, args...)) }
+
+// Tell prints a message to stderr, escaped: a line of text, or of JSON where
+// that was asked for.
+func (e *Env) Tell(message string) {
+	message = report.Prose(message)
+	if !e.JSONLog {
+		fmt.Fprintf(e.Stderr, "intact: %s\n", message)
+		return
+	}
+	// A time and a string can always be encoded.
+	b, _ := json.Marshal(struct {
+		Time    time.Time `json:"time"`
+		Message string    `json:"message"`
+	}{e.Now().UTC(), message})
+	fmt.Fprintf(e.Stderr, "%s\n", b)
 }
 
 func usageErrorAs(code int, format string, args ...any) error {

@@ -20,7 +20,7 @@ type InitOptions struct {
 	Reason string
 	Output Output
 
-	adopt *baseline.Generation // what must be found unchanged where both policies select
+	adopt *check // its generation must be found unchanged where both policies select
 }
 
 // Init scans and writes a generation made of what it finds: the first one, or
@@ -78,8 +78,9 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	gaps := &gapList{}
 	stop := s.progress(opt.Progress, 0)
 	var sink scanner.Sink = b
-	held := &heldSink{Sink: b, old: o.adopt, sets: sc.eff.Sets()}
+	held := &heldSink{Sink: b, sets: sc.eff.Sets()}
 	if o.adopt != nil {
+		held.old, held.was = o.adopt.gen, o.adopt.scope.eff
 		sink = held
 	}
 	st, err := scanner.Run(ctx, s.root, sc.eff, opt, nil, &gapSink{sink, gaps})
@@ -184,5 +185,5 @@ func (s *session) scanOptions(c *scope) scanner.Options {
 
 // trust reports whether err means that the baseline cannot be used.
 func trust(err error) bool {
-	return errors.Is(err, baseline.ErrDamaged) || errors.Is(err, baseline.ErrForeign) || errors.Is(err, baseline.ErrNoBaseline)
+	return errors.Is(err, errUnexpected) || errors.Is(err, baseline.ErrDamaged) || errors.Is(err, baseline.ErrForeign) || errors.Is(err, baseline.ErrNoBaseline)
 }

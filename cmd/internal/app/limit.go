@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"intact/baseline"
@@ -19,6 +20,9 @@ type limitSink struct {
 	limit []entry.Path
 	spool *diff.Spool
 	same  atomic.Int64 // limits themselves that are as they were
+
+	mu   sync.Mutex
+	seen map[entry.Path]bool // guarded by mu: directories that were delivered
 }
 
 // Dir implements scanner.Sink.
@@ -26,6 +30,9 @@ func (l *limitSink) Dir(w int, b *entry.Block) error {
 	if slices.ContainsFunc(l.limit, func(p entry.Path) bool { return b.Dir.Under(p) }) {
 		return l.Comparer.Dir(w, b)
 	}
+	l.mu.Lock()
+	l.seen[b.Dir] = true
+	l.mu.Unlock()
 	var names [][]byte
 	for _, p := range l.limit {
 		if rest := p.Components(); p.Under(b.Dir) && p != b.Dir {
@@ -54,4 +61,19 @@ func (l *limitSink) Dir(w int, b *entry.Block) error {
 		}
 	}
 	return err
+}
+
+// finish reports the limits that went together with the directory they stood
+// in: no block spoke of them. What lay below them is told by the comparer.
+func (l *limitSink) finish(gaps *gapList) error {
+	for _, p := range l.limit {
+		dir := p.Dir()
+		told := l.seen[dir] || gaps.hide(p) || slices.ContainsFunc(l.limit, func(q entry.Path) bool { return dir.Under(q) })
+		if e, set, ok := l.gen.Lookup(p); ok && !told {
+			if err := l.spool.Add(0, &diff.Change{Kind: diff.Removed, Path: p, Old: e, OldSet: set}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

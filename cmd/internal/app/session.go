@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,7 +54,7 @@ func open(e *Env) (*session, error) {
 	s.users = readAccounts(s.root)
 	if s.store, err = baseline.OpenStore(s.cfg.State); err != nil {
 		s.close()
-		return nil, err
+		return nil, &codeError{ExitUsage, err}
 	}
 	return s, nil
 }
@@ -75,6 +76,16 @@ func (s *session) acquire(command string) (err error) {
 		return fmt.Errorf("%s: %w", command, err)
 	}
 	return nil
+}
+
+// needBaseline tells what to do where there is no baseline yet, before anything
+// else is found missing.
+func (s *session) needBaseline() error {
+	n, err := s.store.Latest()
+	if err == nil && n == 0 {
+		err = baseline.ErrNoBaseline
+	}
+	return err
 }
 
 // exitOf sorts an error into an exit code.
@@ -121,13 +132,7 @@ func (s *session) scope(base, present *policy.Policy, extra []policy.Alias) (*sc
 	if err != nil {
 		return nil, &codeError{ExitUsage, err}
 	}
-	for _, r := range first.LiteralRoots() {
-		to, links, exists, err := s.root.Resolve(r)
-		if err != nil || !exists || len(links) == 0 || to == r {
-			continue
-		}
-		c.aliases = append(c.aliases, policy.Alias{From: r, To: to})
-	}
+	c.aliases = s.aliases(first.LiteralRoots(), b, p)
 	c.all = append(append([]policy.Alias{}, c.aliases...), extra...)
 	if c.eff, err = policy.Union(b, p, c.all); err != nil {
 		return nil, &codeError{ExitUsage, err}
@@ -139,6 +144,34 @@ func (s *session) scope(base, present *policy.Policy, extra []policy.Alias) (*sc
 	}
 	c.mounts = mountRows(s.root, c.eff)
 	return c, nil
+}
+
+// aliases resolves the literal beginnings of policy lines. An exclude hides a
+// link itself, wherever it leads, so only the directories above it are followed.
+func (s *session) aliases(roots []entry.Path, pols ...*policy.Policy) (out []policy.Alias) {
+	hidden := map[string]bool{}
+	for _, p := range pols {
+		for _, x := range p.Excludes {
+			hidden[x.Pattern] = true
+		}
+	}
+	for _, p := range pols {
+		for _, r := range p.Rules {
+			delete(hidden, r.Pattern)
+		}
+	}
+	for _, r := range roots {
+		if hidden[policy.Literal(r)] {
+			r = r.Dir()
+		}
+		to, links, exists, err := s.root.Resolve(r)
+		// What leads through /proc is another place at every look.
+		if err == nil && exists && len(links) > 0 && to != r && !to.Under("/proc") {
+			out = append(out, policy.Alias{From: r, To: to})
+		}
+	}
+	slices.SortFunc(out, func(a, b policy.Alias) int { return strings.Compare(string(a.From), string(b.From)) })
+	return slices.Compact(out)
 }
 
 // stateExclude returns the state folder as a path of the scanned root, "" if

@@ -129,8 +129,23 @@ func (s *session) show(src io.ReadSeeker, o Output) (err error) {
 	}
 	return report.Text(w, src, report.TextOptions{
 		Now: s.env.Now(), Location: time.Local, User: s.users.User, Group: s.users.Group,
-		Color: s.env.Color && o.File == "", Verbose: s.env.Verbose,
+		Color: s.env.Color && o.File == "", Verbose: s.env.Verbose, Program: s.program(),
 	})
+}
+
+// program is how this run was called: the commands that a report suggests must
+// act on the same configuration, state and root.
+func (s *session) program() []string {
+	words := []string{"intact"}
+	for _, f := range []struct{ flag, value string }{{"--config", s.env.Config}, {"--state", s.env.State}} {
+		if f.value != "" {
+			words = append(words, f.flag, f.value)
+		}
+	}
+	if h := s.root.HostPath(); h != "/" {
+		words = append(words, "--root", h)
+	}
+	return words
 }
 
 func (s *session) archive() *report.Archive { return report.OpenArchive(s.store.Dir() + "/reports") }

@@ -17,7 +17,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"intact/cmd/internal/app"
-	"intact/report"
 )
 
 // exitHelp stands in the help of every command.
@@ -51,7 +50,12 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if err != nil {
 		return p.failed(err, app.ExitUsage)
 	}
-	p.helped = asksHelp(line)
+	if p.helped = asksHelp(line); p.helped {
+		// The library would take a path for the topic of the help.
+		if i := slices.Index(line, "--"); i >= 0 {
+			line = line[:i]
+		}
+	}
 	err = a.RunContext(ctx, line)
 	if err != nil {
 		o := p.outcome
@@ -75,7 +79,7 @@ type usage struct{ err error }
 func (u *usage) Error() string { return u.err.Error() }
 
 func (p *program) failed(err error, code int) int {
-	fmt.Fprintf(p.env.Stderr, "intact: %s\n", report.Prose(err.Error()))
+	p.env.Tell(err.Error())
 	return code
 }
 
@@ -151,14 +155,14 @@ func (p *program) globals() []cli.Flag {
 		&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the default configuration", Destination: &e.Config},
 		&cli.StringFlag{Name: "state", Usage: "keep baseline and reports in `DIR`", Destination: &e.State},
 		&cli.StringFlag{Name: "root", Usage: "treat `DIR` as /: a mounted image or disk", Value: "/", Destination: &e.Root},
-		&cli.BoolFlag{Name: "quiet", Usage: "print nothing when clean", Destination: &e.Quiet},
+		&cli.BoolFlag{Name: "quiet", Usage: "print nothing when the exit code is 0", Destination: &e.Quiet},
 		&cli.BoolFlag{Name: "verbose", Usage: "list everything, fold nothing", Destination: &e.Verbose},
 		&cli.BoolFlag{Name: "no-color", Usage: "plain text on a terminal too (also NO_COLOR)"},
 		&cli.StringFlag{Name: "log-format", Usage: "messages on stderr as text or json", Value: "text"},
-		&cli.IntFlag{Name: "workers", Usage: "scan with `N` workers", Destination: &e.Workers},
+		&cli.IntFlag{Name: "workers", Usage: "scan with `N` workers; 0: chosen from the machine", Destination: &e.Workers},
 		&cli.StringFlag{Name: "max-rate", Usage: "read at most `BYTES` of content a second (k, M, G)"},
 		&cli.BoolFlag{Name: "nice", Usage: "lowest CPU and idle I/O priority", Destination: &e.Nice},
-		&cli.DurationFlag{Name: "hang-timeout", Usage: "give up a file system that is silent this long", Destination: &e.Abandoned},
+		&cli.DurationFlag{Name: "hang-timeout", Usage: "give up a file system that could hang after `TIME` of silence; 0s: one minute", Destination: &e.Abandoned},
 	}
 }
 

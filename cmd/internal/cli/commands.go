@@ -57,10 +57,10 @@ func (p *program) checkCommand() *cli.Command {
 		Name: "check", Usage: "scan, compare with the baseline, judge and report", ArgsUsage: "[PATH…]",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "fail-on", Usage: "least `SEVERITY` that exits 1: info, low, medium, high, critical (default: low)"},
-			&cli.StringSliceFlag{Name: "only", Usage: "only these rule `SET`s"},
-			&cli.StringSliceFlag{Name: "skip", Usage: "not these rule `SET`s"},
+			&cli.StringSliceFlag{Name: "only", Usage: "only these rule `SET`s: integrity, mounts, policy"},
+			&cli.StringSliceFlag{Name: "skip", Usage: "not these rule `SET`s: the report is partial then"},
 			&cli.StringFlag{Name: "expect-root", Usage: "the baseline must have this root `DIGEST`"},
-			&cli.StringFlag{Name: "baseline", Usage: "compare with the export in `FILE`"},
+			&cli.StringFlag{Name: "baseline", Usage: "compare with the export in `FILE`, not with the baseline of the state folder"},
 			&cli.BoolFlag{Name: "no-state", Usage: "write nothing to the state folder"},
 		}, outputFlags...),
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
@@ -82,11 +82,11 @@ func sets(list []string) (r []string) {
 
 func (p *program) acceptCommand() *cli.Command {
 	return &cli.Command{
-		Name: "accept", Usage: "move reported changes into a new generation",
+		Name: "accept", Usage: "make what the last full check reported part of a new generation",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "report", Usage: "the report `ID` (default: the last check)"},
 			&cli.BoolFlag{Name: "all", Usage: "everything that was reported, critical findings excepted"},
-			&cli.StringSliceFlag{Name: "path", Usage: "only changes of paths that match `GLOB`"},
+			&cli.StringSliceFlag{Name: "path", Usage: "what was reported of paths that match `GLOB`, a pattern of the policy; critical findings too"},
 			&cli.StringFlag{Name: "reason", Usage: "why: mandatory"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be accepted, write nothing"},
 		},
@@ -124,7 +124,7 @@ func (p *program) policyCommand() *cli.Command {
 	}
 	return &cli.Command{Name: "policy", Usage: "check, show or adopt the policy", Subcommands: []*cli.Command{
 		simple("check", "read the configuration and warn about what cannot work", app.PolicyCheck),
-		simple("show", "print the policy in force, expanded", app.PolicyShow),
+		simple("show", "print the configured policy, every attribute spelled out", app.PolicyShow),
 		{
 			Name: "adopt", Usage: "bring the configured policy into the baseline, if nothing else changed",
 			Flags: append([]cli.Flag{&cli.StringFlag{Name: "reason", Usage: "why: mandatory"}}, outputFlags...),
@@ -170,13 +170,13 @@ func (p *program) baselineCommand() *cli.Command {
 			}
 			return app.BaselineList(&p.env)
 		})},
-		one("show", "the statement of a generation", nil, func(_ *cli.Context, gen uint64) (app.Outcome, error) {
+		one("show", "the statement of a generation (default: the newest)", nil, func(_ *cli.Context, gen uint64) (app.Outcome, error) {
 			return app.BaselineShow(p.ctx, &p.env, gen)
 		}),
-		one("verify", "read every byte of a generation", nil, func(_ *cli.Context, gen uint64) (app.Outcome, error) {
+		one("verify", "read every byte of a generation, and the chain of all statements", nil, func(_ *cli.Context, gen uint64) (app.Outcome, error) {
 			return app.BaselineVerify(p.ctx, &p.env, gen)
 		}),
-		one("export", "sorted JSON Lines", []cli.Flag{&cli.StringFlag{Name: "output", Usage: "write to `FILE`"}}, func(c *cli.Context, gen uint64) (app.Outcome, error) {
+		one("export", "everything in a generation, as sorted JSON Lines", []cli.Flag{&cli.StringFlag{Name: "output", Usage: "write to `FILE`"}}, func(c *cli.Context, gen uint64) (app.Outcome, error) {
 			return app.BaselineExport(p.ctx, &p.env, gen, c.String("output"))
 		}),
 	}}
