@@ -324,31 +324,6 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
-func TestLock(t *testing.T) {
-	s := newStore(t)
-	l, err := s.Lock("init --force")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.Lock("check")
-	held, ok := errors.AsType[*LockedError](err)
-	if !ok || held.PID != os.Getpid() || held.Command != "init --force" || held.Since.IsZero() {
-		t.Fatalf("%v", err)
-	}
-	rewrite(t, s.path(baselineDir, "x.tmp"), []byte("left over"))
-	if err := l.Unlock(); err != nil {
-		t.Fatal(err)
-	}
-	l, err = s.Lock("check")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Unlock()
-	if _, err := os.Stat(s.path(baselineDir, "x.tmp")); err == nil {
-		t.Error("a leftover was kept")
-	}
-}
-
 func cut(t testing.TB, name string) {
 	t.Helper()
 	if err := os.Chmod(name, 0o600); err != nil {

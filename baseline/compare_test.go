@@ -105,6 +105,9 @@ func TestGaps(t *testing.T) {
 		{"below-known", small(), []scanner.Gap{{Path: "/root/x", Reason: "denied"}}, []scanner.Gap{{Path: "/root", Reason: "denied", Subtree: true}},
 			nil, Counts{Verified: total, KnownGaps: 1}, 2},
 		{"gone-gap", small(), nil, []scanner.Gap{{Path: "/root", Reason: "denied", Subtree: true}}, nil, Counts{Verified: total}, 1},
+		{"budget-again", without("/usr/bin/ls"), []scanner.Gap{{Path: "/usr", Reason: scanner.ReasonBudget, Subtree: true}},
+			[]scanner.Gap{{Path: "/usr", Reason: scanner.ReasonBudget, Subtree: true}},
+			[]string{"unverified /usr +1 (budget exhausted)"}, Counts{Verified: total - 1, Unseen: 1}, 0},
 		{"listed-in-part", without("/usr/bin/ls"), []scanner.Gap{{Path: "/usr/bin", Reason: "io", Subtree: true}}, nil,
 			[]string{"unverified /usr/bin +1 (io)"}, Counts{Verified: total - 1, Unseen: 1}, 0},
 	}

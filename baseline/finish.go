@@ -223,12 +223,6 @@ func (f *finisher) reportGaps(ctx context.Context) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if g.old == nil && f.c.gaps.stillOver(p, g) {
-			// What a budget leaves out differs from scan to scan: that it
-			// leaves something out is what was accepted.
-			f.n.KnownGaps += g.whole + g.count
-			continue
-		}
 		if g.count > 0 || g.old != nil {
 			g.lost = true
 			f.n.Unseen += g.count

@@ -11,10 +11,14 @@ import (
 	"intact/scanner/entry"
 )
 
-// maxGaps bounds the gaps that a comparison remembers. Beyond it, gaps about
-// entries that were delivered lose their reason; others end the scan, because
-// what they hide could no longer be told from what was removed.
-const maxGaps = 1 << 20
+// maxGaps and maxGapBytes, of paths, bound the gaps that a comparison
+// remembers. Beyond them, gaps about entries that were delivered lose their
+// reason; others end the scan, because what they hide could no longer be told
+// from what was removed.
+const (
+	maxGaps     = 1 << 20
+	maxGapBytes = 256 << 20
+)
 
 var errTooManyGaps = errors.New("too many objects could not be read")
 
@@ -36,6 +40,7 @@ type gapState struct {
 type gapSet struct {
 	mu    sync.Mutex
 	paths map[entry.Path]*gapState
+	bytes int               // of paths
 	known map[string][]byte // rows of the baseline by key
 }
 
@@ -52,7 +57,7 @@ func (s *gapSet) add(g scanner.Gap) error {
 	defer s.mu.Unlock()
 	st := s.paths[g.Path]
 	if st == nil {
-		if len(s.paths) >= maxGaps {
+		if len(s.paths) >= maxGaps || s.bytes+len(g.Path) > maxGapBytes {
 			if g.Attrs == 0 || g.Subtree {
 				return errTooManyGaps
 			}
@@ -60,6 +65,7 @@ func (s *gapSet) add(g scanner.Gap) error {
 		}
 		st = &gapState{reason: string(g.Reason)}
 		s.paths[g.Path] = st
+		s.bytes += len(g.Path)
 	}
 	st.reason = min(st.reason, string(g.Reason))
 	st.subtree = st.subtree || g.Subtree
@@ -92,12 +98,6 @@ func (s *gapSet) isKnown(p entry.Path) bool {
 		}
 		p = p.Dir()
 	}
-}
-
-// stillOver reports whether p ran out of its budget in the baseline too.
-func (s *gapSet) stillOver(p entry.Path, g *gapState) bool {
-	was, ok := s.known[string(gapKey(p))]
-	return ok && g.reason == string(scanner.ReasonBudget) && string(was) == g.reason
 }
 
 // hides returns the gap that hides what lies directly in dir, nil if none. A

@@ -35,7 +35,7 @@ type Lock struct{ f *os.File }
 // a *LockedError says who has it. It removes what an interrupted command left
 // behind. The state folder must exist.
 func (s *Store) Lock(command string) (*Lock, error) {
-	f, err := os.OpenFile(s.path("lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	f, err := openLock(s.path("lock"))
 	if err != nil {
 		return nil, fmt.Errorf("lock state folder %q: %w", s.dir, cause(err))
 	}
@@ -81,7 +81,7 @@ func holder(f *os.File) *LockedError {
 
 // commitLock waits for the short lock under which generations are published.
 func (s *Store) commitLock() (*Lock, error) {
-	f, err := os.OpenFile(s.path("commit.lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	f, err := openLock(s.path("commit.lock"))
 	if err != nil {
 		return nil, fmt.Errorf("lock for commit: %w", err)
 	}
@@ -90,6 +90,29 @@ func (s *Store) commitLock() (*Lock, error) {
 		return nil, fmt.Errorf("lock for commit: %w", err)
 	}
 	return &Lock{f}, nil
+}
+
+// openLock opens or makes a lock file. It is written and cut, so it must not be
+// another file under a second name.
+func openLock(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%q is not a regular file: remove it", name)
+	}
+	if err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink != 1 {
+			err = fmt.Errorf("%q has %d hard links, not one: remove it", name, st.Nlink)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func flock(f *os.File, how int) error {

@@ -35,6 +35,7 @@ const (
 
 	maxFrame    = 16 << 20
 	keepPending = 10
+	maxPending  = 1 << 30 // bytes of all sets
 )
 
 // ErrNoPending means that there is no pending set of that name.
@@ -135,7 +136,7 @@ func (p *PendingWriter) AddRow(r diff.RowChange, firstSeen time.Time) error {
 }
 
 // Commit makes the set durable and returns its digest, which is its name. Old
-// sets beyond the newest ten are deleted.
+// sets beyond the newest ten, or beyond 1 GiB in all, are deleted.
 func (p *PendingWriter) Commit(ctx context.Context) (digest.Digest, error) {
 	p.frame(frameEnd, binary.AppendUvarint(binary.AppendUvarint(nil, p.changes), p.rows))
 	err := p.err
@@ -195,22 +196,29 @@ func (s *Store) SavePending(ctx context.Context, h PendingHeader, changes iter.S
 	return p.Commit(ctx)
 }
 
-// prunePending keeps the newest sets by the time of their files, and keep. A
-// set that cannot be deleted is only one too many.
+// prunePending keeps keep, and of the others the newest by the time of their
+// files, as many as fit. A set that cannot be deleted is only one too many.
 func (s *Store) prunePending(keep digest.Digest) {
 	list, _ := os.ReadDir(s.path(pendingDir))
 	var sets []fs.FileInfo
+	var size int64
 	for _, e := range list {
-		if _, err := digest.Parse(e.Name()); err != nil || e.Name() == keep.String() {
+		if _, err := digest.Parse(e.Name()); err != nil {
 			continue
 		}
-		if fi, err := e.Info(); err == nil {
+		switch fi, err := e.Info(); {
+		case err != nil:
+		case e.Name() == keep.String():
+			size = fi.Size()
+		default:
 			sets = append(sets, fi)
 		}
 	}
 	slices.SortFunc(sets, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
-	for i := keepPending - 1; i < len(sets); i++ {
-		os.Remove(s.path(pendingDir, sets[i].Name()))
+	for i, fi := range sets {
+		if size += fi.Size(); i >= keepPending-1 || size > maxPending {
+			os.Remove(s.path(pendingDir, fi.Name()))
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -147,6 +148,41 @@ func TestPendingChangedWhileRead(t *testing.T) {
 	}
 	if !errors.Is(err, ErrDamaged) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// TestPendingPrunedBySize: a few large sets count as many.
+func TestPendingPrunedBySize(t *testing.T) {
+	s := newStore(t)
+	commit(t, s, small())
+	plant := func(id byte, size int64) {
+		t.Helper()
+		name := s.path(pendingDir, digest.Digest{id}.String())
+		at := time.Unix(int64(1000-int(id)), 0) // the higher the older
+		if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Truncate(name, size), os.Chtimes(name, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func() (ids []byte) {
+		for id := byte(1); id < 9; id++ {
+			if _, err := os.Stat(s.path(pendingDir, digest.Digest{id}.String())); err == nil {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	plant(1, maxPending/2)
+	plant(2, maxPending/4)
+	plant(3, maxPending/4)
+	plant(4, 1)
+	savePending(t, s, "r")
+	if got := kept(); !slices.Equal(got, []byte{1, 2}) {
+		t.Errorf("kept %v, want the newest that fit with the new one", got)
+	}
+	plant(8, 2*maxPending)
+	s.prunePending(digest.Digest{8})
+	if got := kept(); !slices.Equal(got, []byte{8}) {
+		t.Errorf("kept %v, want the one just written alone", got)
 	}
 }
 

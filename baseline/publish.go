@@ -146,10 +146,12 @@ func (s *Store) prune(st *statement.Statement) {
 	}
 }
 
-// Info is one generation of a store.
+// Info is one generation of a store. Look at Err first: where the statement is
+// missing or cannot be read, Statement is nil; where only the chain is broken
+// there, both are set.
 type Info struct {
 	Generation uint64
-	Statement  *statement.Statement // nil if Err is about it
+	Statement  *statement.Statement // may be nil if Err is set, never else
 	Present    bool                 // the generation file is there
 	Pruned     bool                 // a later statement says that the file was deleted
 	Size       int64                // of the file, in bytes
@@ -157,13 +159,18 @@ type Info struct {
 }
 
 // List returns all generations, oldest first, with their statements verified
-// and chained. The files are not opened: see Verify.
+// and chained. What is wrong with one of them is its Info.Err, not an error of
+// List; its Statement may then be nil. A run of missing statements is one Info.
+// The files are not opened: see Verify.
 func (s *Store) List() ([]Info, error) {
 	latest, err := s.Latest()
 	if err != nil || latest == 0 {
 		return nil, err
 	}
 	host, err := s.HostID()
+	if errors.Is(err, fs.ErrNotExist) { // there is a generation, so there was one
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -121,6 +121,9 @@ func (s *Store) Init() error {
 // wraps fs.ErrNotExist before Init.
 func (s *Store) HostID() (string, error) {
 	b, err := readSmall(s.path(hostFile), maxHostFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrInvalid) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err) // a link, a pipe, a socket in its place
+	}
 	if err != nil {
 		return "", fmt.Errorf("read host id: %w", err)
 	}
@@ -242,8 +245,10 @@ func (s *Store) writeFile(name string, text []byte, mode fs.FileMode) (err error
 			os.Remove(f.Name())
 		}
 	}()
-	_, err = f.Write(text)
-	return errors.Join(err, finish(f, name, mode))
+	if _, err = f.Write(text); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return finish(f, name, mode)
 }
 
 // finish makes a written temporary file durable under its final name. It

@@ -27,7 +27,7 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 	}
 	var open *dirfd.Dir
 	const fdAttrs = entry.XattrAttr | entry.ACL | entry.SELinux | entry.Flags
-	if sel && set.For(entry.Dir)&fdAttrs != 0 || state != nil && l.w.root.OpenDirs() < keepOpen {
+	if sel && set.For(entry.Dir)&fdAttrs != 0 || state != nil && l.w.root.OpenDirs() < l.w.keepOpen {
 		var err error
 		open, err = l.t.dir.OpenDir(n)
 		if err == unix.EACCES && !sel && !lists(state) {
@@ -55,8 +55,15 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 	if state == nil {
 		return
 	}
+	if len(path) > entry.MaxKey {
+		if !l.deep {
+			l.deep = true
+			l.w.gap(Gap{Path: l.t.path, Reason: ReasonPathTooLong, Detail: "directories in it have longer paths than a baseline holds", Subtree: true})
+		}
+		return
+	}
 	t := &task{path: path, state: state, mount: mount, pseudo: pseudo, seen: objectID{st.Device, st.Inode}, free: l.w.opt.free(path), budget: l.w.budget.of(d, path, l.t.budget)}
-	if open != nil && l.w.root.OpenDirs() < keepOpen {
+	if open != nil && l.w.root.OpenDirs() < l.w.keepOpen {
 		t.dir = open.Hold()
 	} else {
 		t.parent, t.name = l.t.dir.Hold(), append(dirfd.Name(nil), n...)

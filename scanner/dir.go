@@ -13,11 +13,6 @@ import (
 	"intact/scanner/policy"
 )
 
-// keepOpen is the number of open directories up to which a child found in a
-// listing is handed over open; beyond it the child is opened again by name and
-// compared with what was seen.
-const keepOpen = 256
-
 // worker holds what one goroutine reuses from directory to directory.
 type worker struct {
 	*scan
@@ -38,7 +33,13 @@ type job struct {
 	mount   uint64
 	pseudo  bool
 	waiting atomic.Int32 // large files not yet hashed, plus one while the part is being filled
-	names   []dirfd.Name // of the large files, by index; nil elsewhere
+	later   []later      // by index of the entry
+}
+
+// later is a file that is left to a task of its own.
+type later struct {
+	name   dirfd.Name // nil: the entry is complete
+	leased bool       // wait for the lease first
 }
 
 func (w *worker) do(t *task) {
@@ -87,13 +88,12 @@ func (w *worker) gap(g Gap) {
 func (w *worker) directory(t *task) {
 	if t.budget.exhausted() {
 		w.overBudget(t)
-		return
+		// What has a rule of its own further down is still looked up by name.
+		if t.state = t.state.Rest(); t.state == nil || lists(t.state) {
+			return
+		}
 	}
 	if !w.openTask(t) {
-		return
-	}
-	if len(t.path) > entry.MaxKey {
-		w.gap(Gap{Path: t.path, Reason: ReasonPathTooLong, Subtree: true})
 		return
 	}
 	w.stats.dirs.Add(1)
@@ -185,6 +185,7 @@ type listing struct {
 	job    *job
 	part   uint32
 	large  bool // the current part waits for large files
+	deep   bool // a child's path was too long: said once
 }
 
 func (l *listing) begin(part uint32) {
@@ -281,11 +282,11 @@ func (l *listing) finish(next []byte) {
 		j.block.Next = nil
 	}
 	l.w.block = nil
-	for i, n := range j.names {
-		if n != nil {
+	for i, f := range j.later {
+		if f.name != nil {
 			j.dir.Hold()
 			j.waiting.Add(1)
-			l.w.push(&task{job: j, index: i, path: j.block.Dir.Join(n.Bytes()), budget: l.t.budget})
+			l.w.push(&task{job: j, index: i, path: j.block.Dir.Join(f.name.Bytes()), budget: l.t.budget, last: f.leased})
 		}
 	}
 	l.w.partDone(j)
@@ -333,7 +334,9 @@ func (l *listing) one(n dirfd.Name, kind entry.Kind) {
 // links, special files, and names of unknown kind.
 func (l *listing) stated(n dirfd.Name, d policy.Decision, child *policy.State) {
 	var st dirfd.Stat
-	if err := l.t.dir.Stat(n, false, &st); err != nil {
+	// What the kernel remembers is enough, and asks no server that was mounted
+	// here since the mount table was read.
+	if err := l.t.dir.Stat(n, true, &st); err != nil {
 		l.lost(n, d, err)
 		return
 	}

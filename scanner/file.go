@@ -1,6 +1,7 @@
 package scanner
 
 import (
+	"errors"
 	"io"
 	"time"
 
@@ -43,7 +44,11 @@ func (l *listing) file(n dirfd.Name, d policy.Decision) {
 		l.unopened(n, d, set, nil)
 		return
 	}
-	f, err := l.w.open(l.t.dir, n)
+	f, err := l.t.dir.OpenFile(n)
+	if err == unix.EAGAIN {
+		l.leased(n, d)
+		return
+	}
 	if err != nil {
 		l.unopened(n, d, set, err)
 		return
@@ -61,22 +66,44 @@ func (l *listing) file(n dirfd.Name, d policy.Decision) {
 	e := l.slot(n.Bytes(), d)
 	st.Fill(e)
 	if st.Size >= largeSize && set.For(entry.File)&entry.Content != 0 {
-		l.later(n, d, e)
+		l.later(n, d, e, false)
 		return
 	}
 	l.w.opened(e, set, f, &st, l.t, n)
 	l.keep(e, d)
 }
 
-// later leaves a large file to a task of its own.
-func (l *listing) later(n dirfd.Name, d policy.Decision, e *entry.Entry) {
+// later leaves a file to a task of its own.
+func (l *listing) later(n dirfd.Name, d policy.Decision, e *entry.Entry, leased bool) {
 	l.keep(e, d)
 	l.large = true
 	i := len(l.job.block.Entries) - 1
-	for len(l.job.names) <= i {
-		l.job.names = append(l.job.names, nil)
+	for len(l.job.later) <= i {
+		l.job.later = append(l.job.later, later{})
 	}
-	l.job.names[i] = append(dirfd.Name(nil), n...)
+	l.job.later[i] = later{append(dirfd.Name(nil), n...), leased}
+}
+
+// leased leaves a file that somebody holds a lease on, fcntl(2) F_SETLEASE, to
+// the end of the scan. The kernel breaks the lease meanwhile.
+func (l *listing) leased(n dirfd.Name, d policy.Decision) {
+	l.w.mu.Lock()
+	if l.w.leases.IsZero() {
+		l.w.leases = time.Now().Add(leaseLimit)
+	}
+	l.w.mu.Unlock()
+	var st dirfd.Stat
+	if err := l.t.dir.Stat(n, false, &st); err != nil {
+		l.lost(n, d, err)
+		return
+	}
+	if st.Kind != entry.File || mountOf(&st) != l.t.mount {
+		l.w.gap(Gap{Path: l.t.path.Join(n.Bytes()), Reason: ReasonReplaced})
+		return
+	}
+	e := l.slot(n.Bytes(), d)
+	st.Fill(e)
+	l.later(n, d, e, true)
 }
 
 // largeFile does what file left to be done.
@@ -85,7 +112,7 @@ func (w *worker) largeFile(t *task) {
 	defer w.partDone(j)
 	e := &j.block.Entries[t.index]
 	set := w.sets[e.Set]
-	n := j.names[t.index]
+	n := j.later[t.index].name
 	missing := set.For(entry.File) & openAttrs
 	defer func() {
 		if r := recover(); r != nil {
@@ -106,17 +133,22 @@ func (w *worker) largeFile(t *task) {
 		return
 	}
 	st.Fill(e)
-	in := &task{path: j.block.Dir, pseudo: j.pseudo}
+	in := &task{path: j.block.Dir, pseudo: j.pseudo, budget: t.budget}
 	w.opened(e, set, f, &st, in, n)
 }
 
-// open opens a file for reading and waits out a lease, fcntl(2) F_SETLEASE:
-// the kernel breaks it after a while.
+// leaseLimit is how long a scan waits for leases, all together: longer than the
+// kernel's default of 45 s for breaking one.
+const leaseLimit = 50 * time.Second
+
+// open opens a file for reading and waits for its lease to be broken.
 func (w *worker) open(dir *dirfd.Dir, n dirfd.Name) (dirfd.File, error) {
-	const pause, limit = 250 * time.Millisecond, 50 * time.Second
+	w.mu.Lock()
+	until := w.leases
+	w.mu.Unlock()
 	f, err := dir.OpenFile(n)
-	for waited := time.Duration(0); err == unix.EAGAIN && waited < limit; waited += pause {
-		t := time.NewTimer(pause)
+	for err == unix.EAGAIN && time.Now().Before(until) {
+		t := time.NewTimer(250 * time.Millisecond)
 		select {
 		case <-t.C:
 		case <-w.ctx.Done():
@@ -126,38 +158,6 @@ func (w *worker) open(dir *dirfd.Dir, n dirfd.Name) (dirfd.File, error) {
 		f, err = dir.OpenFile(n)
 	}
 	return f, err
-}
-
-// SweepKeeps reports whether a sweep keeps an object: a file that could be run
-// or gives rights, a device.
-func SweepKeeps(k entry.Kind, mode uint16) bool {
-	switch k {
-	case entry.File:
-		return mode&0o6111 != 0
-	case entry.CharDevice, entry.BlockDevice:
-		return true
-	}
-	return false
-}
-
-// swept keeps a file of a sweep only if it could be run or gives rights.
-func (l *listing) swept(n dirfd.Name, d policy.Decision, set entry.Set) {
-	var st dirfd.Stat
-	if err := l.t.dir.Stat(n, false, &st); err != nil {
-		l.lost(n, d, err)
-		return
-	}
-	if mountOf(&st) != l.t.mount {
-		l.crossing(n, d, nil, &st)
-		return
-	}
-	if !SweepKeeps(st.Kind, st.Mode) {
-		return
-	}
-	e := l.slot(n.Bytes(), d)
-	st.Fill(e)
-	l.w.namedMeta(e, set, l.t.dir, n, l.t.path)
-	l.keep(e, d)
 }
 
 // unopened delivers a file of which only the metadata is asked, or that could
@@ -222,7 +222,7 @@ func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.
 		if time.Since(time.Unix(st.Ctime.Sec, 0)) < inFlight {
 			f.Settle()
 		}
-		sum, hashed, err := w.read(f, st, t.pseudo, w.logPrefix(set, t.path, e.Name))
+		sum, hashed, err := w.read(f, st, t, w.logPrefix(set, t.path, e.Name))
 		if w.ctx.Err() != nil {
 			return ReasonVanished, ""
 		}
@@ -243,21 +243,18 @@ func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.
 			return "", ""
 		}
 		*st = after
+		meta := e.Have & (xattrAttrs | entry.Flags)
 		st.Fill(e)
-		e.Have |= w.metaBits(set, e.Kind)
+		e.Have |= meta
 	}
 	return ReasonBusy, ""
-}
-
-// metaBits are the attributes that openedMeta had read before Fill reset Have.
-func (w *worker) metaBits(set entry.Set, k entry.Kind) entry.Attr {
-	return set.For(k) & (entry.XattrAttr | entry.ACL | entry.Caps | entry.SELinux | entry.Flags)
 }
 
 // read digests st.Size bytes, or up to the end of a pseudo file. It returns
 // hashed -1 if the file was shorter. If old is set and the file's first
 // old.hashed bytes have old.sum, it returns just that pair.
-func (w *worker) read(f dirfd.File, st *dirfd.Stat, pseudo bool, old *prefix) (sum digest.Digest, hashed int64, err error) {
+func (w *worker) read(f dirfd.File, st *dirfd.Stat, t *task, old *prefix) (sum digest.Digest, hashed int64, err error) {
+	pseudo := t.pseudo
 	if st.Size == 0 && !pseudo {
 		return digest.Sum(nil), 0, nil
 	}
@@ -265,7 +262,7 @@ func (w *worker) read(f dirfd.File, st *dirfd.Stat, pseudo bool, old *prefix) (s
 		w.buf = make([]byte, bufferSize)
 	}
 	w.hash.Reset(st.Size)
-	r := reading{w: w, f: f, size: st.Size, pseudo: pseudo}
+	r := reading{w: w, f: f, size: st.Size, pseudo: pseudo, budget: t.budget}
 	if !pseudo && st.Size >= sparseSize && int64(st.Blocks)*512 < st.Size {
 		r.sparse = true
 	}
@@ -286,6 +283,9 @@ func (w *worker) read(f dirfd.File, st *dirfd.Stat, pseudo bool, old *prefix) (s
 	return w.hash.Sum(), r.off, err
 }
 
+// errBudget ends the reading of a file whose root has used up its time.
+var errBudget = errors.New("budget exhausted")
+
 // reading is one pass over a file.
 type reading struct {
 	w      *worker
@@ -293,6 +293,7 @@ type reading struct {
 	off    int64
 	size   int64
 	pseudo bool
+	budget *budget
 	sparse bool
 	cold   bool // the first read found nothing in the page cache
 	data   int64
@@ -305,6 +306,9 @@ func (r *reading) to(end int64) error {
 	for r.off < end || r.pseudo {
 		if err := r.w.ctx.Err(); err != nil {
 			return err
+		}
+		if r.budget.overtime() {
+			return errBudget
 		}
 		if r.sparse && r.off >= r.hole {
 			var err error

@@ -95,13 +95,17 @@ func reasonOf(err error) Reason {
 		return ReasonUnsupported
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return ReasonPathTooLong
+	case errors.Is(err, errBudget):
+		return ReasonBudget
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
+		return ReasonResources
 	}
 	return ReasonIO
 }
 
 // detailOf returns the error's text unless the reason says it all.
 func detailOf(err error) string {
-	if err == nil || errors.Is(err, unix.EACCES) {
+	if err == nil || errors.Is(err, unix.EACCES) || errors.Is(err, errBudget) {
 		return ""
 	}
 	return err.Error()
@@ -145,11 +149,11 @@ func firstFrame(stack []byte) string {
 type budget struct {
 	path  entry.Path
 	limit policy.Budget
-	start time.Time
 
 	mu      sync.Mutex
-	entries int64 // guarded by mu
-	told    bool  // guarded by mu
+	start   time.Time // guarded by mu: of the first look at it
+	entries int64     // guarded by mu
+	told    bool      // guarded by mu
 }
 
 // budgets hands out one budget for each topmost path of a rule that has one.
@@ -158,12 +162,19 @@ type budgets struct {
 	by map[entry.Path]*budget // guarded by mu
 }
 
+// of returns the budget of directory p. A rule that matches p itself has one of
+// its own; inside a root with a budget that is so for every rule, so that what
+// fills the rest of the root does not cost the paths that a rule names.
 func (b *budgets) of(d policy.Decision, p entry.Path, parent *budget) *budget {
-	if d.Rule == nil || d.Rule.Budget == (policy.Budget{}) {
+	if d.Rule == nil || !d.Here {
 		return parent
 	}
-	if parent != nil && parent.limit == d.Rule.Budget {
-		return parent
+	limit := d.Rule.Budget
+	if limit == (policy.Budget{}) {
+		if parent == nil {
+			return nil
+		}
+		limit = parent.limit
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -171,7 +182,7 @@ func (b *budgets) of(d policy.Decision, p entry.Path, parent *budget) *budget {
 		b.by = map[entry.Path]*budget{}
 	}
 	if b.by[p] == nil {
-		b.by[p] = &budget{path: p, limit: d.Rule.Budget, start: time.Now()}
+		b.by[p] = &budget{path: p, limit: limit}
 	}
 	return b.by[p]
 }
@@ -190,7 +201,25 @@ func (b *budget) exhausted() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.limit.Entries > 0 && b.entries >= b.limit.Entries || b.limit.Time > 0 && time.Since(b.start) > b.limit.Time
+	return b.limit.Entries > 0 && b.entries >= b.limit.Entries || b.late()
+}
+
+// overtime reports whether the time alone is used up, for the middle of a file.
+func (b *budget) overtime() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.late()
+}
+
+// late is for callers that hold mu.
+func (b *budget) late() bool {
+	if b.start.IsZero() {
+		b.start = time.Now()
+	}
+	return b.limit.Time > 0 && time.Since(b.start) > b.limit.Time
 }
 
 // overBudget reports an exhausted budget once, for its whole root.

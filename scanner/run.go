@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"intact/scanner/digest"
 	"intact/scanner/dirfd"
@@ -57,24 +60,30 @@ func Workers(n int) int {
 // scan is one run. Fields without a note are set before the workers start and
 // not changed after.
 type scan struct {
-	ctx    context.Context
-	stop   context.CancelCauseFunc
-	root   *dirfd.Root
-	pol    *policy.Effective
-	sets   entry.Sets
-	opt    Options
-	old    Prior
-	sink   Sink
-	obs    []Observer
-	rate   *limiter
-	links  linkTable
-	budget budgets
+	ctx   context.Context
+	stop  context.CancelCauseFunc
+	root  *dirfd.Root
+	pol   *policy.Effective
+	sets  entry.Sets
+	opt   Options
+	old   Prior
+	sink  Sink
+	obs   []Observer
+	rate  *limiter
+	links linkTable
+	// keepOpen is the number of open directories up to which a child found in a
+	// listing is handed over open; beyond it the child is opened again by name
+	// and compared with what was seen.
+	keepOpen int64
+	budget   budgets
 
 	mu      sync.Mutex // guards the rest of this group
 	wake    *sync.Cond
-	high    []*task // system roots, taken first, last in first out
-	low     []*task // roots with a budget
-	pending int     // tasks pushed and not finished
+	high    []*task   // system roots, taken first, last in first out
+	low     []*task   // roots with a budget
+	last    []*task   // files with a lease: by now it may be broken
+	leases  time.Time // when waiting for leases ends, zero before the first
+	pending int       // tasks pushed and not finished
 	skipped []Skip
 	widened map[string]int64
 	narrow  map[string]int64
@@ -94,6 +103,7 @@ type task struct {
 	mount  uint64
 	pseudo bool // sizes do not tell the content's length (proc, sysfs)
 	budget *budget
+	last   bool
 	only   [][]byte // Reread: just these names, and nothing below
 	free   bool     // the whole directory is inside Options.Limit
 
@@ -111,6 +121,11 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 	ctx, stop := context.WithCancelCause(ctx)
 	s := &scan{ctx: ctx, stop: stop, root: r, pol: p, sets: p.Sets(), opt: o, old: old, sink: sink, obs: obs,
 		rate: newLimiter(o.MaxRate), widened: map[string]int64{}, narrow: map[string]int64{}}
+	s.keepOpen = 256
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
+		s.keepOpen = int64(min(256, lim.Cur/4))
+	}
 	s.wake = sync.NewCond(&s.mu)
 	return s
 }
@@ -127,7 +142,7 @@ func (s *scan) workers() {
 		wg.Go(func() { s.work(i) })
 	}
 	wg.Wait()
-	for _, t := range append(s.high, s.low...) { // left over after an early end
+	for _, t := range slices.Concat(s.high, s.low, s.last) { // left over after an early end
 		t.release()
 	}
 }
@@ -156,7 +171,7 @@ func (s *scan) next() *task {
 		if s.ctx.Err() != nil || s.pending == 0 {
 			return nil
 		}
-		for _, q := range []*[]*task{&s.high, &s.low} {
+		for _, q := range []*[]*task{&s.high, &s.low, &s.last} {
 			if n := len(*q); n > 0 {
 				t := (*q)[n-1]
 				(*q)[n-1] = nil
@@ -171,9 +186,12 @@ func (s *scan) next() *task {
 func (s *scan) push(t *task) {
 	s.mu.Lock()
 	s.pending++
-	if t.budget == nil {
+	switch {
+	case t.last:
+		s.last = append(s.last, t)
+	case t.budget == nil:
 		s.high = append(s.high, t)
-	} else {
+	default:
 		s.low = append(s.low, t)
 	}
 	s.mu.Unlock()

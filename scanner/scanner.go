@@ -47,7 +47,18 @@ const (
 	ReasonUnsupported Reason = "not supported by the kernel or file system"
 	ReasonPanic       Reason = "internal error"
 	ReasonReplaced    Reason = "replaced while scanned"
+	ReasonResources   Reason = "out of descriptors or memory"
 )
+
+// Passing reports whether another scan may well do without this gap: it says
+// something about the moment, not about who may read what.
+func (r Reason) Passing() bool {
+	switch r {
+	case ReasonBusy, ReasonTimeout, ReasonLease, ReasonVanished, ReasonBudget, ReasonPanic, ReasonReplaced, ReasonResources:
+		return true
+	}
+	return false
+}
 
 // Gap is something that was selected and could not be read, whole or in part.
 type Gap struct {

@@ -287,7 +287,9 @@ func (f File) Sequential() { _ = unix.Fadvise(f.fd, 0, 0, unix.FADV_SEQUENTIAL) 
 func (f File) Settle() { _, _ = unix.Seek(f.fd, 0, unix.SEEK_HOLE) }
 
 // NextData returns the start of the next data at or after off and the start of
-// the hole behind it. At the end of the data both are size.
+// the hole behind it, off <= start < end <= size. Behind the last data both are
+// size. It is an error where the file system cannot tell or contradicts itself,
+// or where the file is no longer of that size: then read it all.
 func (f File) NextData(off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(f.fd, off, unix.SEEK_DATA)
 	if err == unix.ENXIO {
@@ -297,8 +299,20 @@ func (f File) NextData(off, size int64) (start, end int64, err error) {
 		return 0, 0, err
 	}
 	end, err = unix.Seek(f.fd, start, unix.SEEK_HOLE)
-	if err == unix.ENXIO {
-		return size, size, nil
+	if err == nil {
+		err = checkExtent(off, start, end, size)
 	}
-	return min(start, size), min(end, size), err
+	if err != nil {
+		return 0, 0, err
+	}
+	return start, end, nil
+}
+
+// checkExtent refuses what no honest file system says, and what would keep a
+// reader from getting on.
+func checkExtent(off, start, end, size int64) error {
+	if off <= start && start < end && end <= size {
+		return nil
+	}
+	return fmt.Errorf("data from %d to %d, looked for from %d in %d bytes: %w", start, end, off, size, unix.EUCLEAN)
 }

@@ -1,17 +1,167 @@
 package dirfd
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"intact/scanner/entry"
 )
+
+func mounts(t *testing.T, table, root string) *Mounts {
+	t.Helper()
+	m, err := parseMounts([]byte(table), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// The kernel escapes space, tab, newline and backslash, nothing else.
+func TestMountsWithOddNames(t *testing.T) {
+	for _, odd := range []string{"\r", "\v", "\f", "\u0085", "\u00a0", "\u2028", "\xff", "-", " - ", "#", "a b\tc\nd\\"} {
+		esc := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`, "#", `\043`).Replace(odd)
+		m := mounts(t, "30 27 8:1 /r"+esc+"x /m"+esc+" rw shared:1 master:2 - fuse.f"+esc+" s"+esc+" rw,o="+esc+"\n31 27 8:1 / /"+esc+" rw -  - rw\n", "/")
+		x := m.At(entry.Path("/m" + odd))
+		if x == nil || x.BindRoot != "/r"+odd+"x" || x.FSType != "fuse.f"+odd || x.Source != "s"+odd || x.ID != 30 {
+			t.Errorf("%q: got %+v", odd, x)
+		}
+		if x := m.At(entry.Path("/" + odd)); x == nil || x.FSType != "" || x.Source != "-" {
+			t.Errorf("%q: got %+v", odd, x)
+		}
+	}
+}
+
+func TestMountsRefused(t *testing.T) {
+	const good = "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
+	for _, bad := range []string{
+		"garbage", "", "x 27 8:1 / /m rw - ext4 /dev/vda rw", "30 -1 8:1 / /m rw - ext4 /dev/vda rw",
+		"30 27 8:1 / /m rw ext4 /dev/vda rw", "30 27 8:1 / /m - ext4 /dev/vda rw", "30 27 8:1 / /m rw - ext4", "30 27 8:1 / m rw - ext4 /dev/vda rw",
+		"30 27\u00a08:1 / /m rw - ext4 /dev/vda rw",
+	} {
+		m, err := parseMounts([]byte(good+bad+"\n"+good), "/")
+		if m != nil || err == nil || !strings.Contains(err.Error(), "line 2") {
+			t.Errorf("%q: got %v, %v", bad, m, err)
+		}
+	}
+	if m := mounts(t, "", "/"); m.Known() {
+		t.Error("an empty table is known")
+	}
+}
+
+func FuzzParseMounts(f *testing.F) {
+	f.Add([]byte("30 27 8:1 /sub /mnt/a\\040b rw shared:1 - xfs /dev/sda1 rw\n"), "/mnt")
+	f.Add([]byte("27 1 254:0 / / rw - ext4 /dev/vda rw\n"), "/")
+	f.Fuzz(func(t *testing.T, b []byte, root string) {
+		m, err := parseMounts(b, root)
+		if (m == nil) == (err == nil) {
+			t.Fatal(m, err)
+		}
+		if m != nil {
+			m.Below()
+		}
+	})
+}
+
+// dirents makes records as getdents64 does.
+func dirents(names ...string) (b []byte) {
+	for _, n := range names {
+		size := (direntName + len(n) + 1 + 7) &^ 7
+		r := make([]byte, size)
+		binary.NativeEndian.PutUint16(r[16:], uint16(size))
+		r[18] = unix.DT_REG
+		copy(r[direntName:], n)
+		b = append(b, r...)
+	}
+	return b
+}
+
+// A directory that never ends is an error, whatever it is made of.
+func TestEndlessDirectory(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		names []string
+		bytes int
+		count int
+		want  int // names that are listed
+	}{
+		{"names", []string{"a", "b", "c"}, 1 << 20, 100, 100},
+		{"bytes", []string{"name", "."}, 52, 1000, 10},
+		{"nothing but dots", []string{".", ".."}, 1000, 100, 0},
+		{"nothing but bad names", []string{"a/b", ""}, 1000, 100, 0},
+	} {
+		var l Names
+		reads := 0
+		bad, err := l.fill(func(b []byte) (int, error) {
+			if reads++; reads > 1000 {
+				t.Fatalf("%s: does not end", tt.name)
+			}
+			return copy(b, dirents(tt.names...)), nil
+		}, tt.bytes, tt.count)
+		if !errors.Is(err, unix.EFBIG) || l.Len() != tt.want || bad > tt.count {
+			t.Errorf("%s: %d names, %d bad, %v", tt.name, l.Len(), bad, err)
+		}
+		for i := range l.Len() {
+			if n := string(l.Name(i).Bytes()); !slices.Contains(tt.names, n) {
+				t.Fatalf("%s: name %q", tt.name, n)
+			}
+		}
+	}
+	// At the limit is not over it.
+	var l Names
+	once := dirents("name", "nam2")
+	_, err := l.fill(func(b []byte) (n int, err error) {
+		n, once = copy(b, once), nil
+		return n, nil
+	}, 10, 2)
+	if err != nil || l.Len() != 2 {
+		t.Errorf("at the limit: %d names, %v", l.Len(), err)
+	}
+}
+
+// A file system that lies about holes must not lead the reader astray.
+func TestExtent(t *testing.T) {
+	for _, tt := range []struct {
+		off, start, end, size int64
+		ok                    bool
+	}{
+		{0, 0, 100, 100, true}, {0, 10, 20, 100, true}, {10, 10, 11, 100, true}, {10, 99, 100, 100, true},
+		{10, 9, 20, 100, false}, {10, 20, 15, 100, false}, {10, 20, 20, 100, false}, {10, 10, 10, 100, false},
+		{10, 20, 101, 100, false}, {10, 100, 100, 100, false}, {10, 101, 200, 100, false}, {10, -1, 20, 100, false}, {0, 0, -1, 100, false},
+	} {
+		if err := checkExtent(tt.off, tt.start, tt.end, tt.size); (err == nil) != tt.ok {
+			t.Errorf("%+v: got %v", tt, err)
+		}
+	}
+}
+
+func TestNextData(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 4 << 20
+	if err := errors.Join(f.Truncate(size), func() error { _, err := f.WriteAt([]byte("x"), 1<<20); return err }()); err != nil {
+		t.Fatal(err)
+	}
+	file := File{int(f.Fd())}
+	for off := int64(0); off < size; {
+		start, end, err := file.NextData(off, size)
+		if err != nil || start < off || end < start || end <= off || end > size {
+			t.Fatalf("at %d: %d, %d, %v", off, start, end, err)
+		}
+		off = end
+	}
+}
 
 func TestParseMounts(t *testing.T) {
 	table := `22 27 0:21 / /proc rw - proc proc rw
@@ -20,10 +170,9 @@ func TestParseMounts(t *testing.T) {
 31 27 8:2 / /srv rw - ext4 /dev/sdb rw
 32 31 0:40 / /srv rw - tmpfs none rw
 40 27 0:41 / /srvx rw - tmpfs none rw
-garbage
 33 27 8:1 /f /etc/hosts rw - ext4 /dev/vda
 `
-	m := parseMounts([]byte(table), "/")
+	m := mounts(t, table, "/")
 	for _, c := range []struct {
 		at   entry.Path
 		want string
@@ -48,14 +197,14 @@ garbage
 	if m := m.ByID(27); m == nil || m.FSType != "ext4" {
 		t.Errorf("mount 27: got %v", m)
 	}
-	under := parseMounts([]byte(table), "/srv")
+	under := mounts(t, table, "/srv")
 	if len(under.Below()) != 0 {
 		t.Errorf("below /srv: got %d mounts, want none: /srvx is a neighbour", len(under.Below()))
 	}
 }
 
 func TestStackedMountListedFirst(t *testing.T) {
-	m := parseMounts([]byte("32 31 0:40 / /srv rw - tmpfs none rw\n31 27 8:2 / /srv rw - ext4 /dev/sdb rw\n"), "/")
+	m := mounts(t, "32 31 0:40 / /srv rw - tmpfs none rw\n31 27 8:2 / /srv rw - ext4 /dev/sdb rw\n", "/")
 	if got := m.At("/srv").FSType; got != "tmpfs" {
 		t.Errorf("got %s on top of /srv, want tmpfs", got)
 	}

@@ -75,15 +75,30 @@ func (l *Names) Unique() {
 // direntName is the offset of d_name in struct linux_dirent64 (getdents64(2)).
 const direntName = 19
 
+// maxArena and maxNames bound one directory, in bytes of names and in names:
+// a hostile file system can make one that never ends.
+const (
+	maxArena = 1 << 30
+	maxNames = 64 << 20
+)
+
 // List appends all names of d except "." and "..", in the directory's order.
 // A name that is empty or holds a slash, as a hostile file system may give, is
-// reported by bad.
+// reported by bad. A directory with over 1 GiB of names or over 64 Mi names is
+// unix.EFBIG; those up to there are in the list.
 func (d *Dir) List(l *Names) (bad int, err error) {
+	return l.fill(func(b []byte) (int, error) { return unix.Getdents(d.fd, b) }, maxArena, maxNames)
+}
+
+// fill appends what read gives, records of getdents64, until it gives none.
+// What it passes over counts as a name too.
+func (l *Names) fill(read func([]byte) (int, error), maxBytes, maxNames int) (bad int, err error) {
 	if l.buf == nil {
 		l.buf = make([]byte, 64<<10)
 	}
+	seen := 0
 	for {
-		n, err := unix.Getdents(d.fd, l.buf)
+		n, err := read(l.buf)
 		if err == unix.EINTR {
 			continue
 		}
@@ -104,6 +119,9 @@ func (d *Dir) List(l *Names) (bad int, err error) {
 				kind = kindOf(uint32(t) << 12)
 			}
 			b = b[size:]
+			if seen++; seen > maxNames || len(l.arena)+len(name)+1 > maxBytes {
+				return bad, unix.EFBIG
+			}
 			switch {
 			case string(name) == "." || string(name) == "..":
 			case len(name) == 0 || bytes.IndexByte(name, '/') >= 0 || len(name) > 4095:

@@ -38,15 +38,24 @@ func readMounts(root string) (*Mounts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read mount table: %w", err)
 	}
-	return parseMounts(b, root), nil
+	m, err := parseMounts(b, root)
+	if err != nil {
+		return nil, fmt.Errorf("read mount table: /proc/self/mountinfo: %w", err)
+	}
+	return m, nil
 }
 
-func parseMounts(b []byte, root string) *Mounts {
+// parseMounts refuses a table with a line that it cannot read: a mount that is
+// passed over would let a scan walk into it unawares.
+func parseMounts(b []byte, root string) (*Mounts, error) {
 	m := &Mounts{byID: map[uint64]*Mount{}, at: map[entry.Path]*Mount{}, in: map[entry.Path]map[string]bool{}}
+	number := 0
 	for line := range bytes.Lines(b) {
-		mt, ok := parseMount(string(bytes.TrimSuffix(line, []byte("\n"))))
+		number++
+		text := string(bytes.TrimSuffix(line, []byte("\n")))
+		mt, ok := parseMount(text)
 		if !ok {
-			continue
+			return nil, fmt.Errorf("line %d: not a mount: %q", number, text)
 		}
 		m.byID[mt.ID] = mt
 		p, under := inside(string(mt.Point), root)
@@ -64,7 +73,7 @@ func parseMounts(b []byte, root string) *Mounts {
 		}
 		m.in[p.Dir()][p.Base()] = true
 	}
-	return m
+	return m, nil
 }
 
 // inside returns the part of point strictly below root.
@@ -76,10 +85,15 @@ func inside(point, root string) (entry.Path, bool) {
 	return entry.Path(rest), ok && strings.HasPrefix(rest, "/")
 }
 
+// parseMount splits at single spaces, which the kernel escapes in every field
+// together with tab, newline and backslash, and with nothing else.
 func parseMount(line string) (*Mount, bool) {
-	left, right, ok := strings.Cut(line, " - ")
-	f, g := strings.Fields(left), strings.Fields(right)
-	if !ok || len(f) < 6 || len(g) < 2 {
+	f := strings.Split(line, " ")
+	dash := 6 // behind the optional fields
+	for dash < len(f) && f[dash] != "-" {
+		dash++
+	}
+	if dash+2 >= len(f) || !strings.HasPrefix(f[4], "/") {
 		return nil, false
 	}
 	id, err := strconv.ParseUint(f[0], 10, 64)
@@ -87,7 +101,7 @@ func parseMount(line string) (*Mount, bool) {
 	if err != nil || err2 != nil {
 		return nil, false
 	}
-	return &Mount{ID: id, Parent: parent, BindRoot: unoctal(f[3]), Point: entry.Path(unoctal(f[4])), FSType: g[0], Source: unoctal(g[1])}, true
+	return &Mount{ID: id, Parent: parent, BindRoot: unoctal(f[3]), Point: entry.Path(unoctal(f[4])), FSType: unoctal(f[dash+1]), Source: unoctal(f[dash+2])}, true
 }
 
 // unoctal undoes the \ooo escapes of mountinfo.

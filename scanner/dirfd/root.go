@@ -14,8 +14,11 @@ import (
 	"intact/scanner/entry"
 )
 
-// ErrTooManyLinks is returned by Resolve.
-var ErrTooManyLinks = errors.New("dirfd: too many symbolic links")
+// Errors of Resolve.
+var (
+	ErrTooManyLinks = errors.New("dirfd: too many symbolic links")
+	ErrMayHang      = errors.New("dirfd: leads over a file system that can hang")
+)
 
 // maxLinks is the kernel's own limit, path_resolution(7).
 const maxLinks = 40
@@ -96,6 +99,9 @@ func (r *Root) Resolve(p entry.Path) (resolved entry.Path, links []entry.Path, e
 			return p, links, false, err
 		}
 		here := done.Join([]byte(c))
+		if m := r.mounts.At(here); m != nil && CanHang(m.FSType) {
+			return p, links, false, fmt.Errorf("resolve %q: %w: %s on %q", p, ErrMayHang, m.FSType, here)
+		}
 		var s Stat
 		if err := dir.Stat(n, true, &s); err != nil {
 			if err == unix.ENOENT || err == unix.ENOTDIR {
@@ -146,6 +152,42 @@ func (d *Dir) OpenPath(n Name) (*Dir, error) {
 		return nil, err
 	}
 	return newDir(fd, d.open), nil
+}
+
+// Owner returns the user id of p itself, which may be a link; links above it
+// are resolved inside the root.
+func (r *Root) Owner(p entry.Path) (uint32, error) {
+	dir, _, exists, err := r.Resolve(p.Dir())
+	if err == nil && !exists {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		return 0, fmt.Errorf("owner of %q: %w", p, err)
+	}
+	d := r.dir.Hold()
+	defer func() { d.Release() }()
+	for _, c := range append(dir.Components(), p.Base()) {
+		n, err := NewName(c)
+		if err != nil {
+			return 0, err
+		}
+		var s Stat
+		if err := d.Stat(n, true, &s); err != nil {
+			return 0, fmt.Errorf("owner of %q: %w", p, err)
+		}
+		if s.Kind != entry.Dir {
+			return s.UID, nil
+		}
+		next, err := d.OpenPath(n)
+		if err != nil {
+			return 0, fmt.Errorf("owner of %q: %w", p, err)
+		}
+		d.Release()
+		d = next
+	}
+	var s Stat
+	err = d.StatSelf(&s)
+	return s.UID, err
 }
 
 // OpenFile opens a regular file for reading, links resolved inside the root

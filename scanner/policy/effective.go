@@ -57,7 +57,7 @@ func Union(basePolicy, presentPolicy *Policy, aliases []Alias) (*Effective, erro
 	e.homes = slices.Concat(basePolicy.homes, presentPolicy.homes)
 	slices.Sort(e.homes)
 	e.homes = slices.Compact(e.homes)
-	homeLines := newTrie()
+	homeLines, systemLines := newTrie(), newTrie()
 	for side, p := range [sides]*Policy{basePolicy, presentPolicy} {
 		lines, err := e.compile(p, side)
 		if err != nil {
@@ -65,16 +65,23 @@ func Union(basePolicy, presentPolicy *Policy, aliases []Alias) (*Effective, erro
 		}
 		lines = append(lines, aliased(lines, aliases, e.homes)...)
 		for _, l := range lines {
-			if l.home {
-				homeLines.insert(l, side)
-			} else {
+			if !l.home {
 				e.root.insert(l, side)
+				continue
+			}
+			homeLines.insert(l, side)
+			if l.rule != nil {
+				systemLines.insert(l, side)
 			}
 		}
 		e.lines = append(e.lines, lines...)
 	}
 	for _, h := range grafts(e.homes, aliases) {
-		e.root.graft(h, homeLines)
+		if systemHome(h) {
+			e.root.graft(h, systemLines)
+		} else {
+			e.root.graft(h, homeLines)
+		}
 	}
 	e.self = e.decide(e.root.self)
 	e.self.Here = true
@@ -191,7 +198,9 @@ func (e *Effective) SkipFS(fstype string) bool {
 }
 
 // LiteralRoots returns, sorted, the path of every rule and exclude at every
-// home, up to its first wildcard: where a symbolic link on the way matters.
+// home, up to its first wildcard: where a symbolic link on the way matters. Of
+// excludes for homes it is the home alone: whose home it is makes the links in
+// it, and must not move what an exclude hides.
 // See Expected for the paths that should exist.
 func (e *Effective) LiteralRoots() []entry.Path {
 	var paths []entry.Path
@@ -201,7 +210,11 @@ func (e *Effective) LiteralRoots() []entry.Path {
 			continue
 		}
 		for _, h := range e.homes {
-			paths = append(paths, l.at(h))
+			if l.exclude != nil {
+				paths = append(paths, h)
+			} else {
+				paths = append(paths, l.at(h))
+			}
 		}
 	}
 	slices.Sort(paths)

@@ -35,8 +35,13 @@ func (p *Policy) Explain(path entry.Path) Explanation {
 	}
 	var hits []hit
 	names := path.Components()
+	users := userHomes(p.homes)
 	for _, l := range p.lines() {
-		if depth, ok := l.deepest(names, p.homes); ok {
+		homes := p.homes
+		if l.exclude != nil {
+			homes = users
+		}
+		if depth, ok := l.deepest(names, homes); ok {
 			hits = append(hits, hit{l, depth})
 		}
 	}

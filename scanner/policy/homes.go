@@ -9,7 +9,9 @@ import (
 
 // ExpandHomes returns a copy of p whose rules and excludes that begin with ~/
 // stand at each of homes; a policy that was never expanded has them nowhere.
-// Homes that are not absolute are left out. Neither Canonical nor Sets depend
+// Homes that are not absolute are left out. Excludes do not stand at homes that
+// lie at or below system directories: /usr/sbin is somebody's home, and what
+// ~/.cache/** hides must not become a place to hide in. Neither Canonical nor Sets depend
 // on homes: a baseline stores p as written, and a new user's home is picked up
 // by the next scan.
 func (p *Policy) ExpandHomes(homes []entry.Path) *Policy {
@@ -23,6 +25,25 @@ func (p *Policy) ExpandHomes(homes []entry.Path) *Policy {
 	slices.Sort(q.homes)
 	q.homes = slices.Compact(q.homes)
 	return q
+}
+
+// userHomes returns the homes at which excludes stand.
+func userHomes(homes []entry.Path) []entry.Path {
+	return slices.DeleteFunc(slices.Clone(homes), systemHome)
+}
+
+// systemHome reports whether a home lies at or below a directory of the system.
+// The forms that a merged-usr system has of one place are in the list both.
+func systemHome(home entry.Path) bool {
+	names := home.Components()
+	if len(names) == 0 {
+		return true
+	}
+	switch names[0] {
+	case "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "run", "sbin", "sys", "usr":
+		return true
+	}
+	return false
 }
 
 // at returns the literal prefix of l for one home; home does not matter to a

@@ -14,6 +14,7 @@ type State struct {
 	inherit Decision     // the same, put together
 	here    [sides]bool  // governs was decided at this directory, not above
 	nodes   []*node      // where the automaton stands
+	rest    bool         // see Rest: lines with ** lead nowhere by themselves
 }
 
 // enter adds n, and what is entered with it, to the nodes of a state.
@@ -88,9 +89,11 @@ func (s *State) Enter(name []byte) *State {
 
 // wanted reports whether anything below can be selected.
 func (s *State) wanted() bool {
-	return s.governs[base].selects() || s.governs[present].selects() ||
-		slices.ContainsFunc(s.nodes, func(n *node) bool { return n.rules })
+	return s.governs[base].selects() || s.governs[present].selects() || slices.ContainsFunc(s.nodes, s.leads)
 }
+
+// leads reports whether a rule below can be reached from n.
+func (s *State) leads(n *node) bool { return n.rules && !(s.rest && n.loop) }
 
 func (s *State) enter(name []byte) *State {
 	var g [sides]*line
@@ -118,7 +121,7 @@ func (s *State) enter(name []byte) *State {
 	if !hit && s.here == [sides]bool{} && slices.Equal(next, s.nodes) {
 		return s
 	}
-	c := &State{e: s.e, governs: s.governs, inherit: s.inherit, nodes: slices.Clone(next)}
+	c := &State{e: s.e, governs: s.governs, inherit: s.inherit, nodes: slices.Clone(next), rest: s.rest}
 	for side := range g {
 		if g[side] != nil {
 			c.governs[side], c.here[side] = g[side], true
@@ -154,6 +157,20 @@ func (s *State) Mounted() *State {
 	return c
 }
 
+// Rest returns the state of this directory without what governs here or from
+// above, for what is still looked up where a budget is exhausted: paths below
+// that rules of their own match by literal names, wildcards within a component
+// and homes. Lines with ** do not lead anywhere there, following them is what
+// the budget denies; they still decide for what is reached. It is nil where
+// nothing is left.
+func (s *State) Rest() *State {
+	c := &State{e: s.e, nodes: s.nodes, rest: true}
+	if names, list := c.Names(); !list && len(names) == 0 {
+		return nil
+	}
+	return c
+}
+
 // Names returns which children can matter. Where list is true the directory
 // must be listed. Else only the children called names (sorted) can be selected
 // or lead to something that is: look them up one by one.
@@ -163,7 +180,10 @@ func (s *State) Names() (names []string, list bool) {
 	}
 	found := map[string]bool{}
 	for _, n := range s.nodes {
-		if n.loop && n.rules || slices.ContainsFunc(n.globs, func(e edge) bool { return e.to.rules }) {
+		if !s.leads(n) {
+			continue
+		}
+		if n.loop || slices.ContainsFunc(n.globs, func(e edge) bool { return e.to.rules }) {
 			return nil, true
 		}
 		for name, to := range n.names {

@@ -135,7 +135,8 @@ func (n *node) graft(at entry.Path, homes *node) {
 
 // aliased returns the lines that stand for lines at the other end of aliases,
 // except where the policy has its own line for the same path. Homes that lie
-// below an alias are no concern of it: see grafts.
+// below an alias are no concern of it: see grafts. An exclude for homes does not
+// move by a link in a home: a user could make one to /usr/bin.
 func aliased(lines []*line, aliases []Alias, homes []entry.Path) []*line {
 	type id struct {
 		norm string
@@ -160,7 +161,7 @@ func aliased(lines []*line, aliases []Alias, homes []entry.Path) []*line {
 				move(l, a)
 			}
 			for _, h := range homes {
-				if l.home && a.From != h && a.From.Under(h) && l.at(h).Under(a.From) {
+				if l.home && l.rule != nil && a.From != h && a.From.Under(h) && l.at(h).Under(a.From) {
 					move(l.settled(h), a)
 				}
 			}

@@ -175,8 +175,12 @@ func (a *accept) changes() iter.Seq2[*diff.Change, error] {
 func (a *accept) choose(ctx context.Context) error {
 	a.pick, a.left = map[entry.Path]bool{}, map[entry.Path]bool{}
 	critical, lost := 0, 0
-	in := rules.Input{Changes: a.changes(), Floor: func(string) rules.Severity { return rules.Info }}
-	err := integrity.New(integrity.Options{}).Judge(ctx, in, func(f rules.Finding) error {
+	floor, err := a.floors()
+	if err != nil {
+		return err
+	}
+	in := rules.Input{Changes: a.changes(), Floor: floor}
+	err = integrity.New(integrity.Options{}).Judge(ctx, in, func(f rules.Finding) error {
 		c := f.Diff
 		switch {
 		case c == nil:
@@ -204,6 +208,23 @@ func (a *accept) choose(ctx context.Context) error {
 	return err
 }
 
+// floors judges as the check did: by the baseline's policy.
+func (a *accept) floors() (func(string) rules.Severity, error) {
+	base, err := policy.ParseCanonical(a.gen.Policy())
+	if err != nil {
+		return nil, fmt.Errorf("%w: policy: %w", baseline.ErrDamaged, err)
+	}
+	rows, err := a.gen.Rows(rowAlias)
+	if err != nil {
+		return nil, err
+	}
+	sc, err := a.scope(base, base, aliasesOf(rows))
+	if err != nil {
+		return nil, err
+	}
+	return sc.floor, nil
+}
+
 func (a *accept) matches(p entry.Path) bool { return a.match.Decide(p).Select }
 
 // picks yields the chosen changes and what goes along with them: the folded
@@ -211,17 +232,15 @@ func (a *accept) matches(p entry.Path) bool { return a.match.Decide(p).Select }
 // inode, entries that moved with a chosen directory.
 func (a *accept) picks() iter.Seq2[*diff.Change, error] {
 	return func(yield func(*diff.Change, error) bool) {
-		parents := map[entry.Path]bool{}
-		for p := range a.pick {
-			parents[p.Dir()] = true
+		parents, err := a.parents()
+		if err != nil {
+			yield(nil, err)
+			return
 		}
 		for c, err := range a.changes() {
 			if err != nil {
 				yield(nil, err)
 				return
-			}
-			if c.From != "" && a.pick[c.Path] {
-				parents[c.From.Dir()] = true
 			}
 			if !a.takes(c, parents) {
 				continue
@@ -231,6 +250,28 @@ func (a *accept) picks() iter.Seq2[*diff.Change, error] {
 			}
 		}
 	}
+}
+
+// parents returns the directories that something chosen happened in. They may
+// come before it: a move ends a name in one directory and begins one in another.
+func (a *accept) parents() (map[entry.Path]bool, error) {
+	m := map[entry.Path]bool{}
+	if a.match == nil {
+		return m, nil // all times are taken
+	}
+	for c, err := range a.changes() {
+		if err != nil {
+			return nil, err
+		}
+		if c.Folded && c.Kind != diff.Renamed || !a.takes(c, nil) {
+			continue
+		}
+		m[c.Path.Dir()] = true
+		if c.From != "" {
+			m[c.From.Dir()] = true
+		}
+	}
+	return m, nil
 }
 
 func (a *accept) takes(c *diff.Change, parents map[entry.Path]bool) bool {

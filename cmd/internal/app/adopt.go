@@ -44,7 +44,7 @@ func Adopt(ctx context.Context, e *Env, o AdoptOptions) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer c.gen.Close()
-	found, _, _, err := mountDrift(ctx, c.gen, c.root, c.scope.mounts)
+	found, _, _, err := mountDrift(ctx, c.gen, c.root, c.scope)
 	if err != nil {
 		return Outcome{}, err
 	}

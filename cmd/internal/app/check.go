@@ -223,6 +223,24 @@ func (c *check) open(ctx context.Context) (err error) {
 	var changed []diff.RowChange
 	c.mounts, changed = aliasDrift(aliases, c.scope.aliases, c.root)
 	c.rows = append(c.rows, changed...)
+	return c.stateMoved()
+}
+
+// stateMoved holds the place of the state folder against the baseline's.
+func (c *check) stateMoved() error {
+	if c.o.Baseline != "" {
+		return nil // an export from elsewhere
+	}
+	old, err := c.gen.Rows(rowState)
+	if err != nil {
+		return err
+	}
+	now, err := c.stateRows()
+	if err != nil {
+		return err
+	}
+	found, changed := stateDrift(old, now)
+	c.mounts, c.rows = append(c.mounts, found...), append(c.rows, changed...)
 	return nil
 }
 
@@ -279,7 +297,7 @@ func (c *check) limits() ([]entry.Path, error) {
 
 // scan compares the root with the baseline.
 func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool) error {
-	found, changed, hidden, err := mountDrift(ctx, c.gen, c.root, c.scope.mounts)
+	found, changed, hidden, err := mountDrift(ctx, c.gen, c.root, c.scope)
 	if err != nil {
 		return err
 	}

@@ -11,15 +11,17 @@ import (
 
 // gapList collects the gaps of a scan.
 type gapList struct {
-	mu   sync.Mutex
-	list []scanner.Gap // guarded by mu
-	more int64         // guarded by mu: gaps beyond maxGaps
+	mu    sync.Mutex
+	list  []scanner.Gap // guarded by mu
+	bytes int           // guarded by mu: of paths and details
+	more  int64         // guarded by mu: gaps beyond maxGaps or maxGapBytes
 }
 
 func (l *gapList) add(g scanner.Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.list) == maxGaps {
+	l.bytes += len(g.Path) + len(g.Detail)
+	if len(l.list) == maxGaps || l.bytes > maxGapBytes {
 		l.more++
 		return
 	}

@@ -96,7 +96,11 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	}
 	rows := append(sc.mounts, aliasRows(sc.aliases)...)
 	rows = append(rows, diff.Row{Kind: rowOrigin, Key: []byte("policy"), Value: []byte(origin)})
-	for _, r := range rows {
+	own, err := s.stateRows()
+	if err != nil {
+		return out, err
+	}
+	for _, r := range append(rows, own...) {
 		b.AddRow(r)
 	}
 	reason := o.Reason
@@ -146,7 +150,16 @@ func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapLis
 			return Outcome{}, err
 		}
 	}
-	return Done(), p.end(t, o.Output)
+	out := Done()
+	for _, g := range list {
+		if g.Reason.Passing() {
+			out.Add(ExitIncomplete)
+			t.Verdict, t.Complete = report.Incomplete, false
+			t.Reason = "some gaps may only be of the moment: look at them, and init --force again"
+		}
+	}
+	t.Exit, t.Exits = out.Exit(), append([]int{}, out.Exits()...)
+	return out, p.end(t, o.Output)
 }
 
 // remarks writes what the scan passed over and what a reader should know.

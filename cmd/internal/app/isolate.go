@@ -121,6 +121,9 @@ func supervise(ctx context.Context, job []byte, timeout time.Duration, u *unfram
 	}()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
+	// An endless tree answers all the time: it must end too.
+	whole := time.NewTimer(60 * timeout)
+	defer whole.Stop()
 	for {
 		timer.Reset(timeout)
 		select {
@@ -135,6 +138,9 @@ func supervise(ctx context.Context, job []byte, timeout time.Duration, u *unfram
 		case <-timer.C:
 			_ = cmd.Process.Kill() // it may not die: see above
 			return nil, fmt.Errorf("no answer for %s", timeout)
+		case <-whole.C:
+			_ = cmd.Process.Kill()
+			return nil, fmt.Errorf("not done after %s", 60*timeout)
 		case <-ctx.Done():
 			_ = cmd.Process.Kill()
 			return nil, context.Cause(ctx)

@@ -33,7 +33,7 @@ func (c *check) judge(ctx context.Context) error {
 		}
 		switch name {
 		case "integrity":
-			in := rules.Input{Changes: c.result.Changes(), Rows: c.rows, Floor: c.floor}
+			in := rules.Input{Changes: c.result.Changes(), Rows: c.rows, Floor: c.scope.floor}
 			if err = integrity.New(integrity.Options{}).Judge(ctx, in, c.emit); err == nil {
 				err = c.allTold()
 			}
@@ -85,8 +85,8 @@ func (c *check) emit(f rules.Finding) error {
 }
 
 // floor is the least severity that the policy in force asks for a path.
-func (c *check) floor(path string) rules.Severity {
-	r := c.scope.eff.Decide(entry.Path(path)).Rule
+func (c *scope) floor(path string) rules.Severity {
+	r := c.eff.Decide(entry.Path(path)).Rule
 	if r == nil || r.Severity == "" {
 		return rules.Info
 	}

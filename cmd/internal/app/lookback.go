@@ -14,7 +14,8 @@ import (
 
 // BaselineList prints a line for each generation.
 func BaselineList(e *Env) (Outcome, error) {
-	return reading(e, func(s *session) error {
+	damaged := false
+	out, err := reading(e, func(s *session) error {
 		list, err := s.store.List()
 		if err != nil {
 			return err
@@ -25,6 +26,11 @@ func BaselineList(e *Env) (Outcome, error) {
 		w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "GENERATION\tCREATED\tENTRIES\tSIZE\tROOT\tBY\tREASON")
 		for _, i := range list {
+			if i.Statement == nil {
+				damaged = true
+				fmt.Fprintf(w, "%d\t%s\n", i.Generation, report.Prose(i.Err.Error()))
+				continue
+			}
 			st := i.Statement
 			size := fmt.Sprint(st.FileSize)
 			if !i.Present {
@@ -35,6 +41,10 @@ func BaselineList(e *Env) (Outcome, error) {
 		}
 		return w.Flush()
 	})
+	if err == nil && damaged {
+		out.Add(ExitTrust)
+	}
+	return out, err
 }
 
 // reading runs a command that only looks.

@@ -22,6 +22,8 @@ const (
 	rowAlias = "alias" // key: policy path; value: where it leads
 	rowGap   = "gap"   // key: key of the path; value: reason
 
+	rowState = "state" // key "folder"; value: where the state folder is in the root
+
 	// rowOrigin says where the policy came from; key "policy".
 	rowOrigin    = "origin"
 	originConfig = "configuration" // or the built-in default
@@ -32,11 +34,24 @@ const (
 func mountRows(r *dirfd.Root, eff *policy.Effective) []diff.Row {
 	var rows []diff.Row
 	for _, m := range r.Mounts().Below() {
-		if eff.Named(m.Point) || !eff.SkipFS(m.FSType) && reaches(eff, m.Point) {
+		if matters(eff, m) {
 			rows = append(rows, diff.Row{Kind: rowMount, Key: []byte(m.Point), Value: mountValue(m)})
 		}
 	}
 	return rows
+}
+
+// matters reports whether a mount belongs to what the policy selects: one that
+// is entered, and one of a skipped type too where it covers a place that a rule
+// compares. A sweep passes over skipped types by design.
+func matters(eff *policy.Effective, m *dirfd.Mount) bool {
+	return eff.Named(m.Point) || compared(eff, m.Point) || !eff.SkipFS(m.FSType) && reaches(eff, m.Point)
+}
+
+// compared reports whether a rule that is no sweep selects p.
+func compared(eff *policy.Effective, p entry.Path) bool {
+	d := eff.Decide(p)
+	return d.Select && !eff.Sets()[d.Set].Sweep
 }
 
 func mountValue(m *dirfd.Mount) []byte {
@@ -61,13 +76,13 @@ func reaches(eff *policy.Effective, p entry.Path) bool {
 // mountDrift compares the mounts of the baseline with those of today. It
 // returns the findings, the rows that changed and the paths that the scan must
 // not enter because the baseline's objects there are out of sight.
-func mountDrift(ctx context.Context, gen *baseline.Generation, r *dirfd.Root, rows []diff.Row) (found []rules.Finding, changed []diff.RowChange, hidden map[entry.Path]scanner.Reason, err error) {
+func mountDrift(ctx context.Context, gen *baseline.Generation, r *dirfd.Root, sc *scope) (found []rules.Finding, changed []diff.RowChange, hidden map[entry.Path]scanner.Reason, err error) {
 	old, err := gen.Rows(rowMount)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	was := byKey(old)
-	now := byKey(rows)
+	now := byKey(sc.mounts)
 	hidden = map[entry.Path]scanner.Reason{}
 	for _, m := range r.Mounts().Below() {
 		key, value := string(m.Point), mountValue(m)
@@ -82,10 +97,17 @@ func mountDrift(ctx context.Context, gen *baseline.Generation, r *dirfd.Root, ro
 			}
 		}
 		f := mountFinding(m.Point, before, value)
-		if covers {
+		switch {
+		case covers:
 			f.Severity, f.RawSeverity = rules.High, rules.High
 			f.Reasons = append(f.Reasons, "hides files of the baseline")
 			hidden[m.Point] = scanner.ReasonHidden
+		case compared(sc.eff, m.Point):
+			f.Severity, f.RawSeverity = rules.High, rules.High
+			f.Reasons = append(f.Reasons, "stands where the policy compares everything")
+			if sc.eff.SkipFS(m.FSType) && !sc.eff.Named(m.Point) {
+				hidden[m.Point] = scanner.ReasonHidden
+			}
 		}
 		found = append(found, f)
 		changed = append(changed, diff.RowChange{Kind: rowMount, Key: []byte(key), Old: before, New: value})
@@ -183,6 +205,31 @@ func aliasDrift(old []diff.Row, now []policy.Alias, root *dirfd.Root) (found []r
 		changed = append(changed, diff.RowChange{Kind: rowAlias, Key: r.Key, Old: r.Value, New: to})
 	}
 	return found, changed
+}
+
+// stateRows says where the state folder lies: its files are not scanned, so
+// nobody may move it to where others would not be either.
+func (s *session) stateRows() ([]diff.Row, error) {
+	p, err := stateExclude(s)
+	if err != nil || p == "" {
+		return nil, err
+	}
+	return []diff.Row{{Kind: rowState, Key: []byte("folder"), Value: []byte(p)}}, nil
+}
+
+// stateDrift reports a state folder that is not where it was.
+func stateDrift(old, now []diff.Row) (found []rules.Finding, changed []diff.RowChange) {
+	if len(old) != 1 || len(now) != 1 || bytes.Equal(old[0].Value, now[0].Value) {
+		return nil, nil
+	}
+	f := rules.Finding{
+		Set: "mounts", Rule: "state.moved", Severity: rules.High, RawSeverity: rules.High, Change: "changed",
+		Subject:    rules.Subject{Kind: "dir", Path: string(now[0].Value)},
+		Attributes: []rules.Value{{Name: "state_folder", Old: string(old[0].Value), OldKnown: true, New: string(now[0].Value), NewKnown: true}},
+		Reasons:    []string{"the state folder is elsewhere, and its own files are not compared there"},
+		Attack:     []string{"T1564.001"},
+	}
+	return []rules.Finding{f}, []diff.RowChange{{Kind: rowState, Key: old[0].Key, Old: old[0].Value, New: now[0].Value}}
 }
 
 // skips turns what the scan passed over into report records.

@@ -215,9 +215,9 @@ func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if f.Diff != nil {
 		return c.pending.change(f.Diff)
 	}
-	for _, kind := range []string{rowMount, rowAlias} {
+	for _, kind := range []string{rowMount, rowAlias, rowState} {
 		for _, r := range c.rows {
-			if r.Kind == kind && string(r.Key) == f.Subject.Path {
+			if r.Kind == kind && (string(r.Key) == f.Subject.Path || kind == rowState && f.Rule == "state.moved") {
 				t, ok := c.pending.rows[rowID(r)]
 				return t, ok
 			}

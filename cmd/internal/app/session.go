@@ -43,6 +43,9 @@ func open(e *Env) (*session, error) {
 	if s.cfg.State == "" {
 		return nil, &codeError{ExitUsage, s.cfgErr}
 	}
+	if err := safeState(s.cfg.State); err != nil {
+		return nil, &codeError{ExitUsage, err}
+	}
 	root := e.Root
 	if root == "" {
 		root = "/"
@@ -166,12 +169,49 @@ func (s *session) aliases(roots []entry.Path, pols ...*policy.Policy) (out []pol
 		}
 		to, links, exists, err := s.root.Resolve(r)
 		// What leads through /proc is another place at every look.
-		if err == nil && exists && len(links) > 0 && to != r && !to.Under("/proc") {
+		if err == nil && exists && len(links) > 0 && to != r && !to.Under("/proc") && !s.astray(links, to) {
 			out = append(out, policy.Alias{From: r, To: to})
 		}
 	}
 	slices.SortFunc(out, func(a, b policy.Alias) int { return strings.Compare(string(a.From), string(b.From)) })
 	return slices.Compact(out)
+}
+
+// astray reports whether an ordinary user's link leads out of the directory it
+// stands in: users do not decide where the policy's rules apply. The link
+// itself is compared all the same.
+func (s *session) astray(links []entry.Path, to entry.Path) bool {
+	for _, l := range links {
+		uid, err := s.root.Owner(l)
+		if err != nil || uid != 0 && uid != uint32(os.Geteuid()) && !to.Under(l.Dir()) {
+			return true
+		}
+	}
+	return false
+}
+
+// safeState refuses a state folder that others can write to.
+func safeState(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return nil // what it is that cannot be used is told when it is used
+	}
+	switch me := uint32(os.Geteuid()); {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return nil
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("state folder %q can be written by others: chmod go-w", dir)
+	case st.Uid != me && me != 0 && st.Uid != 0, me == 0 && st.Uid != 0 && os.Getenv("SUDO_UID") != fmt.Sprint(st.Uid):
+		return fmt.Errorf("state folder %q belongs to user %d", dir, st.Uid)
+	}
+	return nil
+}
+
+// stateFiles are the names that the state folder's own files have. Anything
+// else in it is scanned like everything.
+func stateFiles() []string {
+	return []string{"lock", "commit.lock", "host", "*.tmp", "baseline/[0-9]*.db", "baseline/[0-9]*.statement", "baseline/*.tmp",
+		"pending/[0-9a-f]*", "pending/*.tmp", "reports/[0-9]*.jsonl", "reports/.[0-9]*.tmp"}
 }
 
 // stateExclude returns the state folder as a path of the scanned root, "" if
@@ -200,7 +240,10 @@ func exclude(p *policy.Policy, state entry.Path) *policy.Policy {
 		return p
 	}
 	q := *p
-	q.Excludes = append(append([]policy.Exclude{}, p.Excludes...), policy.Exclude{Pattern: policy.Literal(state), Pos: policy.Pos{File: "state folder"}})
+	q.Excludes = slices.Clone(p.Excludes)
+	for _, name := range stateFiles() {
+		q.Excludes = append(q.Excludes, policy.Exclude{Pattern: policy.Literal(state) + "/" + name, Pos: policy.Pos{File: "state folder"}})
+	}
 	return &q
 }
 

@@ -14,9 +14,12 @@ import (
 	"intact/scanner/entry"
 )
 
-// MaxGaps bounds the gaps that a report lists one by one; beyond it they are
+// What bounds the gaps that a report lists one by one; beyond it they are
 // counted in one record.
-const maxGaps = 100_000
+const (
+	maxGaps     = 100_000
+	maxGapBytes = 64 << 20
+)
 
 // paper is the report of one run on its way to the archive and to people.
 type paper struct {
