@@ -218,7 +218,7 @@ func (a *accept) floors() (func(string) rules.Severity, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc, err := a.scope(base, base, aliasesOf(rows))
+	sc, err := a.scope(base, base, aliasesOf(rows), false)
 	if err != nil {
 		return nil, err
 	}

@@ -211,7 +211,7 @@ func (c *check) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.scope, err = c.session.scope(c.base, present, aliasesOf(aliases)); err != nil {
+	if c.scope, err = c.session.scope(c.base, present, aliasesOf(aliases), false); err != nil {
 		return err
 	}
 	if !slices.Equal(c.scope.eff.Sets(), c.gen.Sets()) {
@@ -221,7 +221,7 @@ func (c *check) open(ctx context.Context) (err error) {
 		return err
 	}
 	var changed []diff.RowChange
-	c.mounts, changed = aliasDrift(aliases, c.scope.aliases, c.root)
+	c.mounts, changed = aliasDrift(aliases, c.scope)
 	c.rows = append(c.rows, changed...)
 	return c.stateMoved()
 }

@@ -89,7 +89,7 @@ func PolicyCheck(e *Env) (Outcome, error) {
 		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
 	}
 	pol := s.cfg.Policy
-	sc, err := s.scope(pol, pol, nil)
+	sc, err := s.scope(pol, pol, nil, true)
 	if err != nil {
 		return Outcome{}, err
 	}

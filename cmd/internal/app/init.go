@@ -60,7 +60,7 @@ func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
 }
 
 func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin string, o InitOptions) (out Outcome, err error) {
-	sc, err := s.scope(pol, pol, nil)
+	sc, err := s.scope(pol, pol, nil, true)
 	if err != nil {
 		return out, err
 	}

@@ -186,23 +186,30 @@ func aliasesOf(rows []diff.Row) []policy.Alias {
 	return r
 }
 
-// aliasDrift reports policy paths that no longer lead where they led.
-func aliasDrift(old []diff.Row, now []policy.Alias, root *dirfd.Root) (found []rules.Finding, changed []diff.RowChange) {
-	today := byKey(aliasRows(now))
-	for _, r := range old {
-		to, ok := today[string(r.Key)]
-		if ok && bytes.Equal(to, r.Value) {
-			continue
-		}
-		f := rules.Finding{
+// aliasDrift reports policy paths that no longer lead where they led, or lead
+// somewhere for the first time.
+func aliasDrift(old []diff.Row, sc *scope) (found []rules.Finding, changed []diff.RowChange) {
+	was, today := byKey(old), byKey(aliasRows(sc.aliases))
+	add := func(from string, before, to []byte, why string) {
+		found = append(found, rules.Finding{
 			Set: "mounts", Rule: "root.retargeted", Severity: rules.High, RawSeverity: rules.High, Change: "changed",
-			Subject:    rules.Subject{Kind: "symlink", Path: string(r.Key)},
-			Attributes: []rules.Value{{Name: "target", Old: string(r.Value), OldKnown: true, New: string(to), NewKnown: ok}},
-			Reasons:    []string{"a path of the policy leads elsewhere; the old target stays covered"},
+			Subject:    rules.Subject{Kind: "symlink", Path: from},
+			Attributes: []rules.Value{{Name: "target", Old: string(before), OldKnown: before != nil, New: string(to), NewKnown: to != nil}},
+			Reasons:    []string{why},
 			Attack:     []string{"T1574"},
+		})
+		changed = append(changed, diff.RowChange{Kind: rowAlias, Key: []byte(from), Old: before, New: to})
+	}
+	for _, r := range old {
+		if to := today[string(r.Key)]; !bytes.Equal(to, r.Value) {
+			add(string(r.Key), r.Value, to, "a path of the policy leads elsewhere; the old target stays covered")
 		}
-		found = append(found, f)
-		changed = append(changed, diff.RowChange{Kind: rowAlias, Key: r.Key, Old: r.Value, New: to})
+	}
+	for _, a := range sc.aliases {
+		// What only the present configuration names has no place to be held to.
+		if was[string(a.From)] == nil && sc.eff.Decide(a.From).Select {
+			add(string(a.From), nil, []byte(a.To), "a path of the policy has become a link; it is followed once this is accepted")
+		}
 	}
 	return found, changed
 }

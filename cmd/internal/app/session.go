@@ -118,9 +118,11 @@ type scope struct {
 	missing []entry.Path // policy paths that do not exist
 }
 
-// scope puts base and present in force. extra are aliases that the baseline
-// knew: their old targets stay covered.
-func (s *session) scope(base, present *policy.Policy, extra []policy.Alias) (*scope, error) {
+// scope puts base and present in force. A policy path that the baseline knows as
+// a link (known) is followed to where it led and to where it leads today. Other
+// links are followed only where there is nothing to compare with (fresh): a path
+// that became a link must not put its rule in force elsewhere.
+func (s *session) scope(base, present *policy.Policy, known []policy.Alias, fresh bool) (*scope, error) {
 	state, err := stateExclude(s)
 	if err != nil {
 		return nil, err
@@ -135,8 +137,17 @@ func (s *session) scope(base, present *policy.Policy, extra []policy.Alias) (*sc
 	if err != nil {
 		return nil, &codeError{ExitUsage, err}
 	}
-	c.aliases = s.aliases(first.LiteralRoots(), b, p)
-	c.all = append(append([]policy.Alias{}, c.aliases...), extra...)
+	for _, a := range s.aliases(first.LiteralRoots(), b, p) {
+		if !lowers(first, a) {
+			c.aliases = append(c.aliases, a)
+		}
+	}
+	c.all = slices.Clone(known)
+	for _, a := range c.aliases {
+		if fresh || slices.ContainsFunc(known, func(k policy.Alias) bool { return k.From == a.From && k.To != a.To }) {
+			c.all = append(c.all, a)
+		}
+	}
 	if c.eff, err = policy.Union(b, p, c.all); err != nil {
 		return nil, &codeError{ExitUsage, err}
 	}
@@ -175,6 +186,17 @@ func (s *session) aliases(roots []entry.Path, pols ...*policy.Policy) (out []pol
 	}
 	slices.SortFunc(out, func(a, b policy.Alias) int { return strings.Compare(string(a.From), string(b.From)) })
 	return slices.Compact(out)
+}
+
+// lowers reports whether following a would compare less of the place that it
+// leads to than the policy does anyway.
+func lowers(eff *policy.Effective, a policy.Alias) bool {
+	to, from := eff.Decide(a.To), eff.Decide(a.From)
+	if !to.Select || !from.Select {
+		return false
+	}
+	t, f := eff.Sets()[to.Set], eff.Sets()[from.Set]
+	return !t.Sweep && (t.Mask&^f.Mask != 0 || t.DirMask&^f.DirMask != 0 || f.Log && !t.Log || f.Sweep)
 }
 
 // astray reports whether an ordinary user's link leads out of the directory it
