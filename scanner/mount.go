@@ -66,14 +66,9 @@ func (l *listing) crossing(n dirfd.Name, d policy.Decision, child *policy.State,
 	if m != nil {
 		fstype = m.FSType
 	}
-	if l.skips(d, m, fstype) {
-		var named bool
-		if d, child, named = l.named(n, d, path); !named {
-			l.passOver(path, fstype)
-			return
-		}
-	} else if child == nil {
-		child = l.t.state.Enter(n.Bytes())
+	d, child, ok := l.wanted(n, d, child, m, path)
+	if !ok {
+		return
 	}
 	if m != nil && l.canHang(fstype, path) {
 		l.foreign(n, d, child, m, path)
@@ -89,26 +84,28 @@ func (l *listing) crossing(n dirfd.Name, d policy.Decision, child *policy.State,
 	}
 }
 
-// skips reports whether the policy passes over mounts like m.
-func (l *listing) skips(d policy.Decision, m *dirfd.Mount, fstype string) bool {
-	one := d.Rule != nil && d.Rule.OneFS && !d.Here && m != nil
-	return one || fstype != "" && l.w.pol.SkipFS(fstype)
-}
-
-// named tells what is selected on a mount at path that is skipped as such:
-// only what a rule names there, the mount point itself or something below it.
-func (l *listing) named(n dirfd.Name, d policy.Decision, path entry.Path) (policy.Decision, *policy.State, bool) {
-	if !l.w.pol.Named(path) {
-		return d, nil, false
+// wanted tells what is selected on the mount m at path. On one that the policy
+// passes over that is only what a rule names there, the mount point itself or
+// something below it; where there is nothing, ok is false and that is booked.
+func (l *listing) wanted(n dirfd.Name, d policy.Decision, child *policy.State, m *dirfd.Mount, path entry.Path) (_ policy.Decision, _ *policy.State, ok bool) {
+	if child == nil {
+		child = l.t.state.Enter(n.Bytes())
 	}
-	child := l.t.state.Enter(n.Bytes())
-	if child != nil {
-		child = child.Mounted()
+	one := d.Rule != nil && d.Rule.OneFS && !d.Here && m != nil
+	if !one && (m == nil || !l.w.pol.SkipFS(m.FSType)) {
+		return d, child, true
 	}
 	if !d.Here {
 		d = policy.Decision{Rule: d.Rule}
 	}
-	return d, child, child != nil || d.Select
+	if child != nil {
+		child = child.Mounted()
+	}
+	if l.w.pol.Named(path) && (child != nil || d.Select) {
+		return d, child, true
+	}
+	l.passOver(path, m.FSType)
+	return d, nil, false
 }
 
 // passOver books a mount that is not entered.
@@ -144,14 +141,8 @@ func (l *listing) foreign(n dirfd.Name, d policy.Decision, child *policy.State, 
 	if m != nil {
 		fstype = m.FSType
 	}
-	if l.skips(d, m, fstype) {
-		var named bool
-		if d, child, named = l.named(n, d, path); !named {
-			l.passOver(path, fstype)
-			return
-		}
-	}
-	if !d.Select && child == nil {
+	d, child, ok := l.wanted(n, d, child, m, path)
+	if !ok || !d.Select && child == nil {
 		return
 	}
 	if l.w.opt.Isolate == nil || l.t.only != nil {

@@ -25,14 +25,11 @@ func Adopt(ctx context.Context, e *Env, o AdoptOptions) (Outcome, error) {
 	if strings.TrimSpace(o.Reason) == "" {
 		return Outcome{}, usageError("policy adopt: --reason TEXT is needed: it stands in the baseline's statement")
 	}
-	s, err := open(e)
+	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer s.close()
-	if s.cfgErr != nil {
-		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
-	}
 	if err := s.needBaseline(); err != nil {
 		return Outcome{}, err
 	}

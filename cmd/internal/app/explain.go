@@ -12,14 +12,11 @@ import (
 // Explain prints for each path the line of the policy that decides about it.
 // The paths need not exist.
 func Explain(e *Env, args []string) (Outcome, error) {
-	s, err := open(e)
+	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer s.close()
-	if s.cfgErr != nil {
-		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
-	}
 	paths, err := s.paths(args)
 	if err != nil {
 		return Outcome{}, err
@@ -80,14 +77,11 @@ func (e *Env) explain(pol *policy.Policy, p entry.Path) {
 
 // PolicyCheck reads the configuration and says what in it cannot work.
 func PolicyCheck(e *Env) (Outcome, error) {
-	s, err := open(e)
+	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer s.close()
-	if s.cfgErr != nil {
-		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
-	}
 	pol := s.cfg.Policy
 	sc, err := s.scope(pol, pol, nil, true)
 	if err != nil {
@@ -111,14 +105,11 @@ func PolicyCheck(e *Env) (Outcome, error) {
 
 // PolicyShow prints the configured policy with every attribute spelled out.
 func PolicyShow(e *Env) (Outcome, error) {
-	s, err := open(e)
+	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer s.close()
-	if s.cfgErr != nil {
-		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
-	}
 	e.print("# %s, digest %s\n%s", report.Escape(s.cfg.Policy.Name), s.cfg.Policy.Digest().Named(), s.cfg.Policy.Canonical())
 	return Done(), nil
 }

@@ -26,14 +26,11 @@ type InitOptions struct {
 // Init scans and writes a generation made of what it finds: the first one, or
 // with Force the next.
 func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
-	s, err := open(e)
+	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer s.close()
-	if s.cfgErr != nil {
-		return Outcome{}, &codeError{ExitUsage, s.cfgErr}
-	}
 	pol, origin := s.cfg.Policy, originConfig
 	if len(o.Paths) > 0 {
 		origin = originPaths

@@ -62,6 +62,16 @@ func open(e *Env) (*session, error) {
 	return s, nil
 }
 
+// openConfigured is open for commands that cannot do without a configuration.
+func openConfigured(e *Env) (*session, error) {
+	s, err := open(e)
+	if err == nil && s.cfgErr != nil {
+		s.close()
+		return nil, &codeError{ExitUsage, s.cfgErr}
+	}
+	return s, err
+}
+
 func (s *session) close() {
 	if s.lock != nil {
 		// The descriptor is closed with the process in any case.
