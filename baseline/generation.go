@@ -146,7 +146,7 @@ func (g *Generation) done(v *view) {
 
 // get returns a stored part, in the map.
 func (v *view) get(dirKey []byte, part uint32) []byte {
-	if part > 0 && bytes.Index(dirKey, []byte{0, 0}) >= 0 {
+	if part > 0 && bytes.Contains(dirKey, []byte{0, 0}) {
 		return v.dirs.Get(dirKey)
 	}
 	v.key = appendPartKey(v.key[:0], dirKey, part)

@@ -36,7 +36,6 @@ type pageWalk struct {
 	page  uint64 // size
 	pages uint64 // number
 	seen  []uint64
-	buf   []byte
 }
 
 func damagedPage(id uint64, what string) error {

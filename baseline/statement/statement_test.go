@@ -75,8 +75,7 @@ func TestOneSpelling(t *testing.T) {
 		if text == good {
 			t.Fatalf("%q is not in the text", r[0])
 		}
-		body, _, _ := strings.Cut(text, "digest: "+"blake3:"+good[len(good)-65:])
-		body = text[:strings.LastIndex(text, "\ndigest: ")+1]
+		body := text[:strings.LastIndex(text, "\ndigest: ")+1]
 		text = body + "digest: " + digest.Sum([]byte(body)).Named() + "\n"
 		if _, err := Parse([]byte(text)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q is taken: %v", r[1], err)

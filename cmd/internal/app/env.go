@@ -106,8 +106,6 @@ func usageError(format string, args ...any) error {
 	return &codeError{ExitUsage, fmt.Errorf(format, args...)}
 }
 
-func incomplete(err error) error { return &codeError{ExitIncomplete, err} }
-
 // Fail turns an error into the outcome of a command that could not go on.
 func Fail(err error) Outcome {
 	if c, ok := errors.AsType[*codeError](err); ok {
