@@ -239,8 +239,8 @@ var mutations = []mutation{
 		_ = unix.Lsetxattr(p, name, []byte{byte(f.IntN(4))}, 0)
 	}},
 	{"acl", func(f *forest, dirs, files, _ []string) {
-		// Version 2: user::rw- user:N:perm group::r-- mask::rw- other::r--
-		acl := []byte{2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, byte(f.IntN(7)), 0, byte(f.IntN(3)), 4, 0, 0,
+		// Version 2: user::rwx, or an ordinary user could not go on; user:N:perm group::r-- mask::rw- other::r--
+		acl := []byte{2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, byte(f.IntN(7)), 0, byte(f.IntN(3)), 4, 0, 0,
 			4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255}
 		if f.IntN(3) == 0 {
 			_ = unix.Lsetxattr(pick(f, dirs), "system.posix_acl_default", acl, 0)
