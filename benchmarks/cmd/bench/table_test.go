@@ -37,7 +37,7 @@ func example() *report {
 		machine: "Machine: 2 cores (Example), 24.0 GiB memory, Linux 6.1; built with go1.26.",
 		command: "bench -runs=3",
 		scale:   1,
-		local:   strings.NewReplacer("/home/me/work", "WORK"),
+		local:   strings.NewReplacer("/home/me/bench", "WORK"),
 		notes:   []string{"MISSING peers, not measured: tripwire."},
 		phases:  phaseCount,
 		sections: []section{{
@@ -46,7 +46,7 @@ func example() *report {
 				{ownID, "**intact**", [phaseCount]series{runs(19<<20, 1.7, 1.5, 1.6), runs(0, 1.4, 1.3, 1.5)}},
 				{"aide-1", "AIDE 0.18.3, 2 workers, sha256", [phaseCount]series{runs(49<<20, 10, 11, 12), killed}},
 				{"b3sum", "find \\| xargs -P2 b3sum, content only", [phaseCount]series{quiet, runs(0, 1.44)}},
-				{"integrit", "integrit, 1 thread, rmd160", [phaseCount]series{{failure: "/home/me/work/run: exit status 2: \"a | b\nc\""}, {}}},
+				{"integrit", "integrit, 1 thread, rmd160", [phaseCount]series{{failure: "/home/me/bench/run: exit status 2: \"a | b\nc\""}, {}}},
 			},
 		}},
 	}
