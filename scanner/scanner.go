@@ -79,7 +79,6 @@ type Stats struct {
 	Skipped  []Skip           // mounts that the policy passes over
 	Widened  map[string]int64 // paths that only the present configuration selects, by policy line
 	Narrowed map[string]int64 // paths that the present configuration would drop or compare less of, by policy line
-	Missing  []string         // policy paths that do not exist
 }
 
 // Skip is a mount that was passed over because of its file-system type.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -78,6 +79,7 @@ type check struct {
 	result  *diff.Result
 	rows    []diff.RowChange
 	mounts  []rules.Finding
+	drift   []rules.Finding // about the policy
 	pending *pendingJudge
 	saved   digest.Digest // the pending set
 	newGaps int64
@@ -182,7 +184,7 @@ func (c *check) tempDir() string {
 // open reads the baseline and puts its policy and the present one in force.
 func (c *check) open(ctx context.Context) (err error) {
 	if c.o.Baseline != "" {
-		if c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline); noFolder(err) {
+		if c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline); errors.Is(err, fs.ErrNotExist) {
 			err = usageError("--baseline: %w", err)
 		}
 	} else {

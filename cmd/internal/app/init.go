@@ -112,7 +112,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 }
 
 func (s *session) note(reportID, reason string) statement.Note {
-	return statement.Note{HostName: hostName(), Created: s.env.Now().UTC(), ToolVersion: s.env.Version, ToolDigest: toolDigest(),
+	return statement.Note{HostName: hostName(), Created: s.env.Now().UTC(), ToolVersion: s.env.Version, ToolDigest: s.toolDigest(),
 		Report: reportID, Reason: reason, Approver: s.approver()}
 }
 

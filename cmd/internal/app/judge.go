@@ -24,6 +24,7 @@ func (c *check) judge(ctx context.Context) error {
 		return err
 	}
 	defer c.pending.close()
+	c.drift = c.policyFindings()
 	if err := c.save(ctx); err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func (c *check) judge(ctx context.Context) error {
 		case "mounts":
 			err = c.emitAll(c.mounts)
 		case "policy":
-			err = c.emitAll(c.policyFindings())
+			err = c.emitAll(c.drift)
 		}
 		if err != nil {
 			return fmt.Errorf("judge %s: %w", name, err)

@@ -3,7 +3,9 @@ package app
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"iter"
 	"time"
 
@@ -65,7 +67,7 @@ func rowID(r diff.RowChange) string {
 func (c *check) lastPending() (digest.Digest, error) {
 	list, err := c.archive().List()
 	if err != nil {
-		if noFolder(err) {
+		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 		return digest.Digest{}, err
@@ -192,7 +194,7 @@ func (c *check) save(ctx context.Context) error {
 // that have no row.
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	list := c.rows
-	for _, f := range c.policyFindings() {
+	for _, f := range c.drift {
 		list = append(list, diff.RowChange{Kind: rowFinding, Key: findingKey(&f)})
 	}
 	var out []baseline.PendingRow

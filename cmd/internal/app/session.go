@@ -33,6 +33,7 @@ type session struct {
 	users  *accounts
 	store  *baseline.Store
 	lock   *baseline.Lock
+	binary *digest.Digest // of the running binary, nil until asked for
 }
 
 // open reads the configuration and opens the root and the state folder.
@@ -172,7 +173,7 @@ func exclude(p *policy.Policy, state entry.Path) *policy.Policy {
 	return &q
 }
 
-// readOnly are command-line paths made absolute inside the root.
+// paths makes command-line paths absolute inside the root.
 func (s *session) paths(args []string) ([]entry.Path, error) {
 	var r []entry.Path
 	for _, a := range args {
@@ -218,21 +219,23 @@ func (s *session) existing(args []string) ([]entry.Path, error) {
 
 // tool names this binary.
 func (s *session) tool() report.Tool {
-	return report.Tool{Version: s.env.Version, Digest: toolDigest().Named()}
+	return report.Tool{Version: s.env.Version, Digest: s.toolDigest().Named()}
 }
 
-// toolDigest is the digest of the running binary, zero if it cannot be read.
-func toolDigest() (d digest.Digest) {
-	f, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return d
+// toolDigest is the digest of the running binary, zero if it cannot be read. It
+// is read when it is first asked for.
+func (s *session) toolDigest() digest.Digest {
+	if s.binary == nil {
+		s.binary = new(digest.Digest)
+		if f, err := os.Open("/proc/self/exe"); err == nil {
+			defer f.Close()
+			h := digest.New()
+			if _, err := f.WriteTo(h); err == nil {
+				*s.binary = h.Sum()
+			}
+		}
 	}
-	defer f.Close()
-	h := digest.New()
-	if _, err := f.WriteTo(h); err != nil {
-		return d
-	}
-	return h.Sum()
+	return *s.binary
 }
 
 func newID() string {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
@@ -177,6 +176,3 @@ func gapRecord(g scanner.Gap, known bool, count int64) report.Gap {
 	}
 	return r
 }
-
-// noFolder reports that there is nothing to read from.
-func noFolder(err error) bool { return errors.Is(err, fs.ErrNotExist) }
