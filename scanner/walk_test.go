@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -482,7 +483,10 @@ func TestCancel(t *testing.T) {
 	for _, at := range []int64{1, 100, 1999} {
 		ctx, stop := context.WithCancelCause(context.Background())
 		var n atomic.Int64
+		var mu sync.Mutex // no worker goes on between the entry and the stop
 		o := observer(func(entry.Path, *entry.Entry) {
+			mu.Lock()
+			defer mu.Unlock()
 			if n.Add(1) == at {
 				stop(errStop)
 			}
