@@ -199,6 +199,9 @@ func (w *worker) opened(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.S
 	if set.For(entry.File)&entry.Content == 0 {
 		return
 	}
+	if w.trusted(e, set, st, t) {
+		return
+	}
 	var link *claimed
 	if !set.Log { // a log is held against its own old prefix
 		link = w.links.claim(st)

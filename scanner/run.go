@@ -88,7 +88,7 @@ type scan struct {
 	widened map[string]int64
 	narrow  map[string]int64
 
-	stats struct{ selected, dirs, files, bytes, gaps atomic.Int64 }
+	stats struct{ selected, dirs, files, bytes, gaps, trusted atomic.Int64 }
 }
 
 // task is one directory to list, or one large file to hash for a directory
@@ -224,7 +224,7 @@ func (s *scan) result() (Stats, error) {
 	s.stop(nil)
 	st := Stats{
 		Selected: s.stats.selected.Load(), Dirs: s.stats.dirs.Load(), Files: s.stats.files.Load(),
-		Bytes: s.stats.bytes.Load(), Gaps: s.stats.gaps.Load(),
+		Bytes: s.stats.bytes.Load(), Gaps: s.stats.gaps.Load(), Trusted: s.stats.trusted.Load(),
 		Skipped: s.skipped, Widened: s.widened, Narrowed: s.narrow,
 	}
 	if cause != nil && !errors.Is(cause, context.Canceled) {

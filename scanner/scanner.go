@@ -76,6 +76,7 @@ type Stats struct {
 	Files    int64 // regular files delivered
 	Bytes    int64 // bytes of content read
 	Gaps     int64
+	Trusted  int64            // regular files whose content was not read because of Options.Trust
 	Skipped  []Skip           // mounts that the policy passes over
 	Widened  map[string]int64 // paths that only the present configuration selects, by policy line
 	Narrowed map[string]int64 // paths that the present configuration would drop or compare less of, by policy line
@@ -104,6 +105,11 @@ type Options struct {
 	// Limit, if any, are the only paths looked at, with what is below them. A
 	// directory above them is delivered with just the names that lead to them.
 	Limit []entry.Path
+	// Trust, if any, is asked about each regular file whose size, times, inode
+	// and device are those of old, its entry in Prior. If it returns true the
+	// content is not read and old's digest is delivered. It is called
+	// concurrently, and never for logs.
+	Trust func(dir entry.Path, old *entry.Entry) bool
 	// Isolate scans a mounted file system that can hang in another process
 	// and delivers what it finds below the mount point to the sink as worker
 	// w; the entry of the mount point itself is returned, nil if it is not

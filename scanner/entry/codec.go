@@ -27,6 +27,19 @@ func (p Packed) Compared() (d digest.Digest) {
 	return d
 }
 
+// Next returns the first name of the part that follows p, nil if p is the last
+// part or too short to tell. It points into p.
+func (p Packed) Next() []byte {
+	if len(p) < packedHead {
+		return nil
+	}
+	r := reader{b: p[packedHead:]}
+	if next := r.bytes(); len(next) > 0 {
+		return next
+	}
+	return nil
+}
+
 // recordedBits are the attributes kept although they are not compared.
 const recordedBits = Mode | UID | GID | Size | Mtime | Ctime | Inode | Nlink | Device | Btime
 
