@@ -33,7 +33,7 @@ func random(n int) []byte {
 func TestSizes(t *testing.T) {
 	p := newPlace(t)
 	want := map[string]digest.Digest{}
-	for _, at := range []int{0, 1, 4096, 256 << 10, 512 << 10, 1 << 20, 8 << 20, 9<<20 + 12345} {
+	for _, at := range []int{0, 1, 4096, 256 << 10, 512 << 10, 1 << 20, 8 << 20, 9<<20 + 12345, 64 << 20} {
 		for _, d := range []int{-1, 0, 1} {
 			if n := at + d; n >= 0 {
 				name, b := fmt.Sprintf("/f%d", n), random(n)
@@ -78,6 +78,8 @@ func TestSparse(t *testing.T) {
 		{"/last byte", 10*mib + 1, []piece{{10 * mib, 1}}},
 		{"/big hole", 33 * mib, []piece{{0, 1}, {16 * mib, 8192}}},
 		{"/small", mib / 2, []piece{{mib / 4, 10}}},
+		{"/segments", 81*mib + 11, []piece{{0, 1}, {15 * mib, 3 * mib}, {31*mib + 1, 4096}, {64*mib - 1, 2}, {81 * mib, 11}}},
+		{"/all segments", 64 * mib, nil},
 	} {
 		dense := make([]byte, tt.size)
 		f, err := os.Create(p.host(tt.name))
@@ -265,21 +267,35 @@ func TestRace(t *testing.T) {
 }
 
 // A file that changes during every try is not verified, and all else of it is
-// known.
+// known. The large one is read by several workers.
 func TestAlwaysChanging(t *testing.T) {
+	const large = 70 << 20
+	for name, tt := range map[string]struct {
+		size   int
+		change func(f *os.File, r *rand.Rand)
+	}{
+		"one worker": {6 << 20, func(f *os.File, r *rand.Rand) { _, _ = f.WriteAt([]byte{byte(r.Uint32())}, r.Int64N(6<<20)) }},
+		"several":    {large, func(f *os.File, r *rand.Rand) { _, _ = f.WriteAt([]byte{byte(r.Uint32())}, r.Int64N(large)) }},
+		"shrinks":    {large, func(f *os.File, r *rand.Rand) { _ = f.Truncate(large - r.Int64N(6<<20)) }},
+	} {
+		t.Run(name, func(t *testing.T) { alwaysChanging(t, tt.size, tt.change) })
+	}
+}
+
+func alwaysChanging(t *testing.T, size int, change func(f *os.File, r *rand.Rand)) {
 	p := newPlace(t)
 	if !fineTimes(p) {
 		t.Skip("times are coarse here: a change may not show")
 	}
-	p.write("/busy", string(random(6<<20)))
+	p.write("/busy", string(random(size)))
 	p.write("/still", "still")
 	f, err := os.OpenFile(p.host("/busy"), os.O_WRONLY, 0)
 	p.must(err)
 	defer f.Close()
 	var wg sync.WaitGroup
 	var stop atomic.Bool
-	writer(&wg, &stop, func(r *rand.Rand) { _, _ = f.WriteAt([]byte{byte(r.Uint32())}, r.Int64N(6<<20)) })
-	k := p.scan(p.policy(), scanner.Options{MaxRate: 400 << 20})
+	writer(&wg, &stop, func(r *rand.Rand) { change(f, r) })
+	k := p.scan(p.policy(), scanner.Options{Workers: 4, MaxRate: 400 << 20})
 	stop.Store(true)
 	wg.Wait()
 	e := k.entry("/busy")
@@ -427,14 +443,15 @@ func resident(t *testing.T, name string) (n int) {
 // What was not in the page cache is not there afterwards, what was stays.
 func TestPageCache(t *testing.T) {
 	p := newPlace(t)
-	names := []string{"/small", "/middle", "/large"}
+	names := []string{"/small", "/middle", "/large", "/segments"}
+	sizes := []int{20_000, 900_000, 12 << 20, 70 << 20}
 	cold := func(name string) {
 		f, err := os.Open(p.host(name))
 		p.must(err, f.Sync(), unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED), f.Close())
 	}
 	for i, name := range names {
-		p.write(name, string(random([]int{20_000, 900_000, 12 << 20}[i])))
-		p.write(name+"-warm", string(random([]int{20_000, 900_000, 12 << 20}[i])))
+		p.write(name, string(random(sizes[i])))
+		p.write(name+"-warm", string(random(sizes[i])))
 		cold(name)
 		if n := resident(t, p.host(name)); n > 0 {
 			t.Skipf("%d pages stay in the page cache whatever is asked", n)

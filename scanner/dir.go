@@ -49,7 +49,11 @@ func (w *worker) do(t *task) {
 		}
 		t.release()
 	}()
-	if t.job != nil {
+	switch {
+	case t.segments != nil:
+		w.takeSegments(t.segments)
+		return
+	case t.job != nil:
 		w.largeFile(t)
 		return
 	}

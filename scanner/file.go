@@ -261,14 +261,12 @@ func (w *worker) read(f dirfd.File, st *dirfd.Stat, t *task, old *prefix) (sum d
 	if st.Size == 0 && !pseudo {
 		return digest.Sum(nil), 0, nil
 	}
-	if w.buf == nil {
-		w.buf = make([]byte, bufferSize)
+	if st.Size >= segmentsFrom && !pseudo && old == nil {
+		return w.readSegments(f, st, t)
 	}
+	w.prepare()
 	w.hash.Reset(st.Size)
-	r := reading{w: w, f: f, size: st.Size, pseudo: pseudo, budget: t.budget}
-	if !pseudo && st.Size >= sparseSize && int64(st.Blocks)*512 < st.Size {
-		r.sparse = true
-	}
+	r := reading{w: w, f: f, size: st.Size, pseudo: pseudo, budget: t.budget, sparse: !pseudo && sparse(st)}
 	if old != nil && old.hashed <= st.Size {
 		if err := r.to(old.hashed); err != nil {
 			return sum, 0, err
@@ -286,19 +284,36 @@ func (w *worker) read(f dirfd.File, st *dirfd.Stat, t *task, old *prefix) (sum d
 	return w.hash.Sum(), r.off, err
 }
 
+// prepare makes the worker's buffer when it is first needed.
+func (w *worker) prepare() {
+	if w.buf == nil {
+		w.buf = make([]byte, bufferSize)
+	}
+}
+
+// sparse reports whether looking for holes may save reading.
+func sparse(st *dirfd.Stat) bool { return st.Size >= sparseSize && int64(st.Blocks)*512 < st.Size }
+
+// errPanic is a bug in reading a file that several workers share.
+var errPanic = errors.New("internal error")
+
 // errBudget ends the reading of a file whose root has used up its time.
 var errBudget = errors.New("budget exhausted")
 
-// reading is one pass over a file.
+// reading is one pass over a file, or over a part of it.
 type reading struct {
 	w      *worker
 	f      dirfd.File
+	start  int64
 	off    int64
 	size   int64
 	pseudo bool
 	budget *budget
 	sparse bool
-	cold   bool // the first read found nothing in the page cache
+	probed bool  // it is known whether the page cache holds it
+	cold   bool  // nothing of it was in the page cache before
+	ahead  int64 // end of what was asked to be read ahead, in one of several segments
+	end    int64 // of the segment
 	data   int64
 	hole   int64 // [data, hole) is the extent at or after off, when sparse
 }
@@ -345,14 +360,30 @@ func (r *reading) to(end int64) error {
 }
 
 func (r *reading) next(b []byte) (int, error) {
-	if r.off == 0 && !r.pseudo {
-		n, cold, err := r.f.ReadCached(b, 0)
+	if !r.probed && !r.pseudo {
+		r.probed = true
+		n, cold, err := r.f.ReadCached(b, r.off)
 		if !cold {
 			return n, err
 		}
 		r.cold = true
 	}
+	r.readAhead()
 	return r.f.ReadAt(b, r.off)
+}
+
+// aheadStep is what one request asks to be read ahead: the kernel takes no more
+// than about that much.
+const aheadStep = 1 << 20
+
+// readAhead keeps the disk busy for a segment. The kernel's own reading ahead
+// follows one reader a file, and would go beyond the segment.
+func (r *reading) readAhead() {
+	for r.cold && r.ahead < r.end && r.ahead < r.off+aheadStep {
+		n := min(aheadStep, r.end-r.ahead)
+		r.f.Ahead(r.ahead, n)
+		r.ahead += n
+	}
 }
 
 func (r *reading) add(b []byte) {
@@ -376,6 +407,6 @@ func (r *reading) zero(end int64) {
 // done gives the page cache back as it was: what was cold is dropped.
 func (r *reading) done() {
 	if r.cold {
-		r.f.Drop()
+		r.f.Drop(r.start, r.off-r.start)
 	}
 }

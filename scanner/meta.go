@@ -97,6 +97,8 @@ func reasonOf(err error) Reason {
 		return ReasonPathTooLong
 	case errors.Is(err, errBudget):
 		return ReasonBudget
+	case errors.Is(err, errPanic):
+		return ReasonPanic
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
 		return ReasonResources
 	}

@@ -109,6 +109,8 @@ type task struct {
 
 	job   *job // large file: the part that waits
 	index int
+
+	segments *segments // help with a file that another worker owns
 }
 
 type objectID struct{ device, inode uint64 }

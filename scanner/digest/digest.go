@@ -48,25 +48,25 @@ type Hasher struct {
 	large bool  // this input goes to wide
 }
 
-// wideFrom is the input size from which the wide kernel is used. Below it the
-// plain one is faster: BenchmarkKernels.
-const wideFrom = 16 << 10
-
 // New returns a hasher for input of unknown size.
 func New() *Hasher { return &Hasher{plain: blake3.New()} }
 
 // Reset forgets what was written. size is how much is expected, in bytes; it
 // chooses the kernel, never the digest.
 func (h *Hasher) Reset(size int64) {
-	h.large = size >= wideFrom
+	h.large = size >= wideFrom && wideWins()
 	if !h.large {
 		h.plain.Reset()
 		return
 	}
+	h.wideKernel().reset()
+}
+
+func (h *Hasher) wideKernel() *wide {
 	if h.wide == nil {
 		h.wide = new(wide)
 	}
-	h.wide.reset()
+	return h.wide
 }
 
 // Write adds b. It never fails.

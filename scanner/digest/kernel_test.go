@@ -23,6 +23,42 @@ func lengths() []int {
 	return l
 }
 
+// use is Reset with the choice made.
+func (h *Hasher) use(wide bool) {
+	h.large = wide
+	h.plain.Reset()
+	h.wideKernel().reset()
+}
+
+// Cut into subtrees of any size that is a power of two, the digest is the same.
+func TestFold(t *testing.T) {
+	h := New()
+	for _, length := range []int64{group, 2 * group, 8 * group, 64 * group} {
+		for _, n := range []int64{length + 1, 2*length - 1, 2 * length, 2*length + 1, 3 * length, 3*length + 1023, 4*length + 1024, 5*length + 1025, 7 * length, 8*length + group, 11*length + 5} {
+			b := pattern(int(n))
+			var parts []Segment
+			for i := int64(0); i*length < n; i++ {
+				h.ResetSegment(i, length)
+				for rest := b[i*length : min(n, (i+1)*length)]; len(rest) > 0; {
+					k := min(len(rest), 100_000)
+					h.Write(rest[:k])
+					rest = rest[k:]
+				}
+				parts = append(parts, h.Segment())
+			}
+			if got, want := Fold(parts), Sum(b); got != want {
+				t.Errorf("%d bytes in segments of %d: got %s, want %s", n, length, got, want)
+			}
+		}
+	}
+	for _, size := range []int64{0, 1, minSegment, 1 << 30, minSegment * maxSegments, minSegment*maxSegments + 1, 1 << 45, 1<<63 - 1} {
+		l := SegmentLength(size)
+		if l < minSegment || l&(l-1) != 0 || size/l > maxSegments {
+			t.Errorf("%d bytes are cut into segments of %d", size, l)
+		}
+	}
+}
+
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -37,18 +73,18 @@ func TestKernelsAgree(t *testing.T) {
 	for _, n := range lengths() {
 		b := pattern(n)
 		want := Sum(b)
-		for _, size := range []int64{0, wideFrom} {
-			h.Reset(size)
+		for _, wide := range []bool{false, true} {
+			h.use(wide)
 			for rest := b; len(rest) > 0; {
 				k := min(len(rest), 1+rnd.IntN(40000))
 				h.Write(rest[:k])
 				rest = rest[k:]
 				if len(rest) == n/2 && h.Sum() != Sum(b[:n-len(rest)]) {
-					t.Fatalf("%d of %d bytes, kernel for %d: running sum differs", n-len(rest), n, size)
+					t.Fatalf("%d of %d bytes, wide %t: running sum differs", n-len(rest), n, wide)
 				}
 			}
 			if got := h.Sum(); got != want {
-				t.Errorf("%d bytes, kernel for %d: got %s, want %s", n, size, got, want)
+				t.Errorf("%d bytes, wide %t: got %s, want %s", n, wide, got, want)
 			}
 		}
 	}
@@ -59,13 +95,13 @@ func BenchmarkKernels(b *testing.B) {
 		in := pattern(n)
 		for _, k := range []struct {
 			name string
-			size int64
-		}{{"plain", 0}, {"wide", wideFrom}} {
+			wide bool
+		}{{"plain", false}, {"wide", true}} {
 			b.Run(fmt.Sprintf("%s/%d", k.name, n), func(b *testing.B) {
 				h := New()
 				b.SetBytes(int64(n))
 				for b.Loop() {
-					h.Reset(k.size)
+					h.use(k.wide)
 					h.Write(in)
 					h.Sum()
 				}

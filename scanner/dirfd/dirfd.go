@@ -274,8 +274,24 @@ func (f File) ReadCached(b []byte, off int64) (n int, cold bool, err error) {
 	}
 }
 
-// Drop tells the kernel that the file's pages are not needed again.
-func (f File) Drop() { _ = unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED) }
+// Drop tells the kernel that the pages of n bytes from offset off are not
+// needed again.
+func (f File) Drop(off, n int64) {
+	if n > 0 { // 0 would be all of the file
+		_ = unix.Fadvise(f.fd, off, n, unix.FADV_DONTNEED)
+	}
+}
+
+// Cached reports whether anything of n bytes from offset off is in the page
+// cache. A kernel before 6.5 cannot tell: then it says so.
+func (f File) Cached(off, n int64) bool {
+	var c unix.Cachestat_t
+	err := unix.Cachestat(uint(f.fd), &unix.CachestatRange{Off: uint64(off), Len: uint64(n)}, &c, 0)
+	return err != nil || c.Cache > 0
+}
+
+// Ahead asks for n bytes from offset off to be read into the page cache.
+func (f File) Ahead(off, n int64) { _ = unix.Fadvise(f.fd, off, n, unix.FADV_WILLNEED) }
 
 // Sequential asks for a larger read-ahead.
 func (f File) Sequential() { _ = unix.Fadvise(f.fd, 0, 0, unix.FADV_SEQUENTIAL) }
