@@ -33,7 +33,7 @@ func random(n int) []byte {
 func TestSizes(t *testing.T) {
 	p := newPlace(t)
 	want := map[string]digest.Digest{}
-	for _, at := range []int{0, 1, 4096, 256 << 10, 512 << 10, 1 << 20, 8 << 20, 9<<20 + 12345, 64 << 20} {
+	for _, at := range []int{0, 1, 4096, 32 << 10, 256 << 10, 512 << 10, 1 << 20, 8 << 20, 9<<20 + 12345, 64 << 20} {
 		for _, d := range []int{-1, 0, 1} {
 			if n := at + d; n >= 0 {
 				name, b := fmt.Sprintf("/f%d", n), random(n)
@@ -42,8 +42,8 @@ func TestSizes(t *testing.T) {
 			}
 		}
 	}
-	for _, workers := range []int{1, 4} {
-		k := p.scan(p.policy(), scanner.Options{Workers: workers})
+	for _, o := range []scanner.Options{{Workers: 1}, {Workers: 4}, scanner.Options{Workers: 4}.AtRest()} {
+		k := p.scan(p.policy(), o)
 		k.noGaps()
 		var total int64
 		for name, d := range want {
@@ -125,11 +125,11 @@ func TestHardLinks(t *testing.T) {
 	}
 	p.write("/empty", "")
 	p.must(os.Link(p.host("/empty"), p.host("/empty2")))
-	for _, workers := range []int{1, 8} {
-		k := p.scan(p.policy(), scanner.Options{Workers: workers})
+	for _, o := range []scanner.Options{{Workers: 1}, {Workers: 8}, scanner.Options{Workers: 8}.AtRest()} {
+		k := p.scan(p.policy(), o)
 		k.noGaps()
 		if k.stats.Bytes != total {
-			t.Errorf("%d workers: %d bytes were read, want %d", workers, k.stats.Bytes, total)
+			t.Errorf("%d workers: %d bytes were read, want %d", o.Workers, k.stats.Bytes, total)
 		}
 		for i, n := range []int{1, 5000, 300 << 10, 9 << 20} {
 			for j := range 6 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,8 @@ type worker struct {
 	xattrs dirfd.Xattrs
 	block  []entry.Entry
 	prior  priorDir
+	tally  tally
+	began  time.Time // work on the present task
 }
 
 // job is one part of a directory on its way to the sink.
@@ -40,6 +43,8 @@ type job struct {
 type later struct {
 	name   dirfd.Name // nil: the entry is complete
 	leased bool       // wait for the lease first
+	probed bool       // as in opening
+	cold   bool
 }
 
 func (w *worker) do(t *task) {
@@ -49,6 +54,7 @@ func (w *worker) do(t *task) {
 		}
 		t.release()
 	}()
+	w.began = time.Now()
 	switch {
 	case t.segments != nil:
 		w.takeSegments(t.segments)
@@ -262,10 +268,9 @@ func (l *listing) keep(e *entry.Entry, d policy.Decision) {
 		l.job.block.Entries = append(l.job.block.Entries, last)
 		e = &l.job.block.Entries[0]
 	}
-	l.w.stats.selected.Add(1)
+	l.w.tally.selected++
 	if e.Kind == entry.File {
-		l.w.stats.files.Add(1)
-		l.w.opt.Progress.Files.Add(1)
+		l.w.tally.files++
 	}
 }
 

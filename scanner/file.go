@@ -1,13 +1,10 @@
 package scanner
 
 import (
-	"errors"
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"intact/scanner/digest"
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
@@ -23,8 +20,8 @@ const (
 	readTries = 3
 	// sparseSize is the size from which holes are looked for.
 	sparseSize = 1 << 20
-	// inFlight is longer than one call of write(2) may take.
-	inFlight = time.Minute
+	// atRest is longer than one call of write(2) may take.
+	atRest = time.Minute
 )
 
 // openAttrs are the attributes that need the file open.
@@ -54,34 +51,72 @@ func (l *listing) file(n dirfd.Name, d policy.Decision) {
 		return
 	}
 	defer f.Close()
-	var st dirfd.Stat
-	if err := f.Stat(&st); err != nil {
-		l.lost(n, d, err)
-		return
+	o := opening{File: f}
+	l.peek(&o, set)
+	if !o.whole {
+		if err := f.Stat(&o.st); err != nil {
+			l.lost(n, d, err)
+			return
+		}
 	}
-	if st.Kind != entry.File || mountOf(&st) != l.t.mount {
+	if o.st.Kind != entry.File || mountOf(&o.st) != l.t.mount {
 		l.unopened(n, d, set, nil) // replaced since it was listed: look at it by name
 		return
 	}
 	e := l.slot(n.Bytes(), d)
-	st.Fill(e)
-	if st.Size >= largeSize && set.For(entry.File)&entry.Content != 0 {
-		l.later(n, d, e, false)
+	o.st.Fill(e)
+	if o.st.Size >= largeSize && set.For(entry.File)&entry.Content != 0 {
+		l.later(d, e, later{name: n, probed: o.probed, cold: o.cold})
 		return
 	}
-	l.w.opened(e, set, f, &st, l.t, n)
+	l.w.opened(e, set, &o, l.t, n)
 	l.keep(e, d)
 }
 
+// opening is a file on its way from open to close.
+type opening struct {
+	dirfd.File
+	st     dirfd.Stat
+	whole  bool // the worker's buffer holds all of it
+	probed bool // it is known whether the page cache holds it
+	cold   bool // nothing of it was in the page cache before
+}
+
+// peekSize is the size below which a file is read before anything else is
+// asked of it. What is larger has read that much in vain.
+const peekSize = 32 << 10
+
+// peek reads a small file and looks at it once, afterwards: if it last changed
+// before the scan came here, nothing moved while it was read. In every other
+// case the file is left as it was opened. What may have taken the place of the
+// regular file that was listed gives nothing to pread(2): links and sockets are
+// not opened, FIFOs cannot seek, directories cannot be read. A device can only
+// be put there by who owns the machine.
+func (l *listing) peek(o *opening, set entry.Set) {
+	w := l.w
+	if set.Log || set.For(entry.File)&entry.Content == 0 || l.t.pseudo || l.t.budget != nil || w.opt.Trust != nil {
+		return
+	}
+	w.prepare()
+	n, cold, err := o.ReadCached(w.buf[:peekSize], 0)
+	o.probed, o.cold = err == nil, cold
+	if cold || err != nil || n == peekSize {
+		return
+	}
+	err = o.Stat(&o.st)
+	o.whole = err == nil && o.st.Kind == entry.File && o.st.Size == int64(n) && !w.recent(&o.st)
+}
+
 // later leaves a file to a task of its own.
-func (l *listing) later(n dirfd.Name, d policy.Decision, e *entry.Entry, leased bool) {
+func (l *listing) later(d policy.Decision, e *entry.Entry, f later) {
 	l.keep(e, d)
 	l.large = true
 	i := len(l.job.block.Entries) - 1
 	for len(l.job.later) <= i {
 		l.job.later = append(l.job.later, later{})
 	}
-	l.job.later[i] = later{append(dirfd.Name(nil), n...), leased}
+	f.name = append(dirfd.Name(nil), f.name...)
+	l.job.later[i] = f
 }
 
 // leased leaves a file that somebody holds a lease on, fcntl(2) F_SETLEASE, to
@@ -103,7 +138,7 @@ func (l *listing) leased(n dirfd.Name, d policy.Decision) {
 	}
 	e := l.slot(n.Bytes(), d)
 	st.Fill(e)
-	l.later(n, d, e, true)
+	l.later(d, e, later{name: n, leased: true})
 }
 
 // largeFile does what file left to be done.
@@ -127,14 +162,15 @@ func (w *worker) largeFile(t *task) {
 	}
 	defer f.Close()
 	f.Sequential()
-	var st dirfd.Stat
-	if err := f.Stat(&st); err != nil || st.Kind != entry.File || st.Inode != e.Inode || st.Device != e.Device {
+	o := opening{File: f, probed: j.later[t.index].probed, cold: j.later[t.index].cold}
+	st := &o.st
+	if err := f.Stat(st); err != nil || st.Kind != entry.File || st.Inode != e.Inode || st.Device != e.Device {
 		w.gap(Gap{Path: t.path, Reason: ReasonReplaced, Attrs: missing})
 		return
 	}
 	st.Fill(e)
 	in := &task{path: j.block.Dir, pseudo: j.pseudo, budget: t.budget}
-	w.opened(e, set, f, &st, in, n)
+	w.opened(e, set, &o, in, n)
 }
 
 // leaseLimit is how long a scan waits for leases, all together: longer than the
@@ -194,8 +230,9 @@ func (l *listing) unopened(n dirfd.Name, d policy.Decision, set entry.Set, cause
 }
 
 // opened reads everything that set asks of an open file into e.
-func (w *worker) opened(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.Stat, t *task, n dirfd.Name) {
-	w.openedMeta(e, set, f.FD(), t.path)
+func (w *worker) opened(e *entry.Entry, set entry.Set, o *opening, t *task, n dirfd.Name) {
+	st := &o.st
+	w.openedMeta(e, set, o.FD(), t.path)
 	if set.For(entry.File)&entry.Content == 0 {
 		return
 	}
@@ -211,21 +248,36 @@ func (w *worker) opened(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.S
 	}
 	read := false
 	defer func() { link.settle(e, st, read) }() // whatever happens: others wait for it
-	reason, detail := w.content(e, set, f, st, t)
+	if o.whole {
+		w.inBuffer(e, st)
+		read = true
+		return
+	}
+	reason, detail := w.content(e, set, o, t)
 	read = reason == ""
 	if reason != "" && w.ctx.Err() == nil {
 		w.gap(Gap{Path: t.path.Join(e.Name), Reason: reason, Detail: detail, Attrs: entry.Content})
 	}
 }
 
+// inBuffer digests a file that peek has read.
+func (w *worker) inBuffer(e *entry.Entry, st *dirfd.Stat) {
+	w.hash.Reset(st.Size)
+	r := reading{w: w}
+	r.add(w.buf[:st.Size])
+	e.Digest, e.Hashed = w.hash.Sum(), st.Size
+	e.Have |= entry.Content
+}
+
 // content hashes the file and looks again afterwards: a digest counts only if
 // nothing moved meanwhile. A log may have grown behind what was read.
-func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.Stat, t *task) (Reason, string) {
+func (w *worker) content(e *entry.Entry, set entry.Set, o *opening, t *task) (Reason, string) {
+	f, st := o.File, &o.st
 	for range readTries {
-		if time.Since(time.Unix(st.Ctime.Sec, 0)) < inFlight {
+		if w.recent(st) {
 			f.Settle()
 		}
-		sum, hashed, err := w.read(f, st, t, w.logPrefix(set, t.path, e.Name))
+		sum, hashed, err := w.read(o, t, w.logPrefix(set, t.path, e.Name))
 		if w.ctx.Err() != nil {
 			return ReasonVanished, ""
 		}
@@ -253,160 +305,8 @@ func (w *worker) content(e *entry.Entry, set entry.Set, f dirfd.File, st *dirfd.
 	return ReasonBusy, ""
 }
 
-// read digests st.Size bytes, or up to the end of a pseudo file. It returns
-// hashed -1 if the file was shorter. If old is set and the file's first
-// old.hashed bytes have old.sum, it returns just that pair.
-func (w *worker) read(f dirfd.File, st *dirfd.Stat, t *task, old *prefix) (sum digest.Digest, hashed int64, err error) {
-	pseudo := t.pseudo
-	if st.Size == 0 && !pseudo {
-		return digest.Sum(nil), 0, nil
-	}
-	if st.Size >= segmentsFrom && !pseudo && old == nil {
-		return w.readSegments(f, st, t)
-	}
-	w.prepare()
-	w.hash.Reset(st.Size)
-	r := reading{w: w, f: f, size: st.Size, pseudo: pseudo, budget: t.budget, sparse: !pseudo && sparse(st)}
-	if old != nil && old.hashed <= st.Size {
-		if err := r.to(old.hashed); err != nil {
-			return sum, 0, err
-		}
-		if w.hash.Sum() == old.sum {
-			r.done()
-			return old.sum, old.hashed, nil
-		}
-	}
-	err = r.to(st.Size)
-	r.done()
-	if err == io.ErrUnexpectedEOF {
-		return sum, -1, nil
-	}
-	return w.hash.Sum(), r.off, err
-}
-
-// prepare makes the worker's buffer when it is first needed.
-func (w *worker) prepare() {
-	if w.buf == nil {
-		w.buf = make([]byte, bufferSize)
-	}
-}
-
-// sparse reports whether looking for holes may save reading.
-func sparse(st *dirfd.Stat) bool { return st.Size >= sparseSize && int64(st.Blocks)*512 < st.Size }
-
-// errPanic is a bug in reading a file that several workers share.
-var errPanic = errors.New("internal error")
-
-// errBudget ends the reading of a file whose root has used up its time.
-var errBudget = errors.New("budget exhausted")
-
-// reading is one pass over a file, or over a part of it.
-type reading struct {
-	w      *worker
-	f      dirfd.File
-	start  int64
-	off    int64
-	size   int64
-	pseudo bool
-	budget *budget
-	sparse bool
-	probed bool  // it is known whether the page cache holds it
-	cold   bool  // nothing of it was in the page cache before
-	ahead  int64 // end of what was asked to be read ahead, in one of several segments
-	end    int64 // of the segment
-	data   int64
-	hole   int64 // [data, hole) is the extent at or after off, when sparse
-}
-
-// to hashes up to offset end. io.ErrUnexpectedEOF says that the file is
-// shorter.
-func (r *reading) to(end int64) error {
-	for r.off < end || r.pseudo {
-		if err := r.w.ctx.Err(); err != nil {
-			return err
-		}
-		if r.budget.overtime() {
-			return errBudget
-		}
-		if r.sparse && r.off >= r.hole {
-			var err error
-			if r.data, r.hole, err = r.f.NextData(r.off, r.size); err != nil {
-				r.sparse = false // the file system cannot tell: read the zeros
-			}
-		}
-		if r.sparse && r.off < r.data {
-			r.zero(min(r.data, end))
-			continue
-		}
-		want := min(int64(bufferSize), end-r.off)
-		if r.pseudo {
-			want = bufferSize
-		} else if r.sparse {
-			want = min(want, r.hole-r.off)
-		}
-		n, err := r.next(r.w.buf[:want])
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			if r.pseudo {
-				return nil
-			}
-			return io.ErrUnexpectedEOF
-		}
-		r.add(r.w.buf[:n])
-	}
-	return nil
-}
-
-func (r *reading) next(b []byte) (int, error) {
-	if !r.probed && !r.pseudo {
-		r.probed = true
-		n, cold, err := r.f.ReadCached(b, r.off)
-		if !cold {
-			return n, err
-		}
-		r.cold = true
-	}
-	r.readAhead()
-	return r.f.ReadAt(b, r.off)
-}
-
-// aheadStep is what one request asks to be read ahead: the kernel takes no more
-// than about that much.
-const aheadStep = 1 << 20
-
-// readAhead keeps the disk busy for a segment. The kernel's own reading ahead
-// follows one reader a file, and would go beyond the segment.
-func (r *reading) readAhead() {
-	for r.cold && r.ahead < r.end && r.ahead < r.off+aheadStep {
-		n := min(aheadStep, r.end-r.ahead)
-		r.f.Ahead(r.ahead, n)
-		r.ahead += n
-	}
-}
-
-func (r *reading) add(b []byte) {
-	r.w.hash.Write(b)
-	r.off += int64(len(b))
-	r.w.stats.bytes.Add(int64(len(b)))
-	r.w.opt.Progress.Bytes.Add(int64(len(b)))
-	r.w.rate.wait(r.w.ctx, len(b))
-}
-
-// zero hashes a hole without reading it.
-func (r *reading) zero(end int64) {
-	if r.w.zeros == nil {
-		r.w.zeros = make([]byte, bufferSize)
-	}
-	n := min(end-r.off, int64(len(r.w.zeros)))
-	r.w.hash.Write(r.w.zeros[:n])
-	r.off += n
-}
-
-// done gives the page cache back as it was: what was cold is dropped.
-func (r *reading) done() {
-	if r.cold {
-		r.f.Drop(r.start, r.off-r.start)
-	}
+// recent reports whether the file may have been written to during this scan.
+// What is not recent is older than any write that is still going on.
+func (w *worker) recent(st *dirfd.Stat) bool {
+	return w.began.Sub(time.Unix(st.Ctime.Sec, 0)) < w.atRest
 }

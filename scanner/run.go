@@ -54,7 +54,7 @@ func Workers(n int) int {
 	if n > 0 {
 		return min(n, 256)
 	}
-	return min(max(4*runtime.NumCPU(), 4), 32)
+	return min(max(4*runtime.NumCPU(), 16), 32)
 }
 
 // scan is one run. Fields without a note are set before the workers start and
@@ -75,6 +75,7 @@ type scan struct {
 	// listing is handed over open; beyond it the child is opened again by name
 	// and compared with what was seen.
 	keepOpen int64
+	atRest   time.Duration
 	budget   budgets
 
 	mu      sync.Mutex // guards the rest of this group
@@ -89,6 +90,22 @@ type scan struct {
 	narrow  map[string]int64
 
 	stats struct{ selected, dirs, files, bytes, gaps, trusted atomic.Int64 }
+}
+
+// tally is what a worker counted since it last added that to the scan's
+// counts: cores that share a counter wait for each other.
+type tally struct{ selected, files, bytes, trusted int64 }
+
+// count adds the worker's counts to the scan's.
+func (w *worker) count() {
+	n := w.tally
+	w.tally = tally{}
+	w.stats.selected.Add(n.selected)
+	w.stats.files.Add(n.files)
+	w.stats.bytes.Add(n.bytes)
+	w.stats.trusted.Add(n.trusted)
+	w.opt.Progress.Files.Add(n.files)
+	w.opt.Progress.Bytes.Add(n.bytes)
 }
 
 // task is one directory to list, or one large file to hash for a directory
@@ -123,6 +140,9 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 	ctx, stop := context.WithCancelCause(ctx)
 	s := &scan{ctx: ctx, stop: stop, root: r, pol: p, sets: p.Sets(), opt: o, old: old, sink: sink, obs: obs,
 		rate: newLimiter(o.MaxRate), widened: map[string]int64{}, narrow: map[string]int64{}}
+	if s.atRest = o.atRest; s.atRest == 0 {
+		s.atRest = atRest
+	}
 	s.keepOpen = 256
 	var lim unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
@@ -157,6 +177,7 @@ func (s *scan) work(i int) {
 			return
 		}
 		w.do(t)
+		w.count()
 		s.mu.Lock()
 		s.pending--
 		if s.pending == 0 {

@@ -4,6 +4,7 @@ package scanner
 
 import (
 	"context"
+	"time"
 
 	"intact/scanner/entry"
 )
@@ -115,6 +116,9 @@ type Options struct {
 	// w; the entry of the mount point itself is returned, nil if it is not
 	// selected. Nil: such file systems are gaps.
 	Isolate func(ctx context.Context, m Isolated, w int, sink Sink) (*entry.Entry, error)
+	// atRest is how long before the scan comes to it a file must have changed
+	// last for nothing to be going on any more; tests set it. 0: a minute.
+	atRest time.Duration
 	// Enter is the mount that this process was started to scan for another.
 	Enter entry.Path
 }

@@ -34,12 +34,16 @@ type segments struct {
 
 // readSegments digests a large file with the help of workers that have nothing
 // else to do. It returns what read returns.
-func (w *worker) readSegments(f dirfd.File, st *dirfd.Stat, t *task) (digest.Digest, int64, error) {
-	s := &segments{f: f, size: st.Size, length: digest.SegmentLength(st.Size), sparse: sparse(st), budget: t.budget, done: make(chan struct{})}
+func (w *worker) readSegments(o *opening, t *task) (digest.Digest, int64, error) {
+	st := &o.st
+	s := &segments{f: o.File, size: st.Size, length: digest.SegmentLength(st.Size), sparse: sparse(st), budget: t.budget, done: make(chan struct{})}
 	n := (st.Size + s.length - 1) / s.length
 	s.parts, s.cold = make([]digest.Segment, n), make([]bool, n)
 	for i := range n { // before anything is read, or read-ahead would count
-		s.cold[i] = !f.Cached(i*s.length, s.length)
+		s.cold[i] = !o.Cached(i*s.length, s.length)
+	}
+	if o.probed {
+		s.cold[0] = o.cold // the probe may have begun to read it
 	}
 	s.left.Store(n)
 	for range min(int64(w.opt.Workers), n) - 1 {

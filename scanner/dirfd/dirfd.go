@@ -256,20 +256,26 @@ func (f File) ReadAt(b []byte, off int64) (int, error) {
 // cold reports that nothing of it was there or that the file system cannot
 // tell; then nothing was read.
 func (f File) ReadCached(b []byte, off int64) (n int, cold bool, err error) {
-	iov := [1][]byte{b}
+	if len(b) == 0 {
+		return 0, false, nil
+	}
+	iov := unix.Iovec{Base: &b[0]}
+	iov.SetLen(len(b))
 	for {
-		n, err = unix.Preadv2(f.fd, iov[:], off, unix.RWF_NOWAIT)
-		switch err {
-		case unix.EINTR:
-		case nil:
-			return n, false, nil
-		case unix.EAGAIN:
+		// The offset is passed in two longs; the second is 0 where one holds it.
+		high := uintptr(uint64(off) >> (8*unsafe.Sizeof(uintptr(0)) - 1) >> 1)
+		r, _, e := syscall.Syscall6(unix.SYS_PREADV2, uintptr(f.fd), uintptr(unsafe.Pointer(&iov)), 1, uintptr(off), high, unix.RWF_NOWAIT)
+		switch e {
+		case 0:
+			return int(r), false, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
 			return 0, true, nil
-		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL:
+		case syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EINVAL:
 			n, err = f.ReadAt(b, off)
 			return n, false, err
 		default:
-			return 0, false, err
+			return 0, false, e
 		}
 	}
 }

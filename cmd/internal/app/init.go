@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 
 	"intact/baseline"
 	"intact/baseline/diff"
@@ -189,8 +191,19 @@ func (s *session) scanOptions(c *scope) scanner.Options {
 	}
 	s.lower()
 	o := scanner.Options{Workers: scanner.Workers(n), MaxRate: rate, Progress: new(scanner.Progress)}
+	spread(o.Workers)
 	o.Isolate = s.isolated(c, o)
 	return o
+}
+
+// spread lets that many workers be in system calls at once. The runtime counts
+// a goroutine that waits for a disk as running until its monitor notices, some
+// ten microseconds later: with as many places as cores, two slow reads would
+// keep all other workers from asking for theirs.
+func spread(workers int) {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < workers {
+		runtime.GOMAXPROCS(workers)
+	}
 }
 
 // trust reports whether err means that the baseline cannot be used.
