@@ -9,6 +9,7 @@
 //	commit.lock               held while a generation is published
 //	baseline/0000000001.db    a generation: see file.go
 //	baseline/0000000001.statement
+//	baseline/ages             when content was last read: see ages.go
 //	pending/<digest>          a pending set: see pending.go
 //
 // Files are written under names that end in ".tmp" and renamed when complete;
