@@ -200,7 +200,19 @@ func (t *Trailer) fields(c *coder) {
 		c.key("published")
 		t.Published.object(c)
 	}
+	if c.has("quick", t.Quick != nil) {
+		t.Quick = orNew(t.Quick)
+		c.object("quick", func() { t.Quick.fields(c) })
+	}
 	c.time("finished", &t.Finished)
+}
+
+func (q *Quick) fields(c *coder) {
+	c.number("trusted", &q.Trusted)
+	c.number("files", &q.Files)
+	c.number("share_percent", &q.Share)
+	c.number("every_days", &q.Every)
+	c.time("oldest", &q.Oldest)
 }
 
 func (n *Counts) fields(c *coder) {

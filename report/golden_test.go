@@ -62,6 +62,13 @@ var goldens = map[string]func(w *Writer) error{
 		return w.Trailer(trailer(Clean, 0, Counts{Selected: 41234, Verified: 41233, KnownGaps: 1, Skipped: 2, Bytes: 1288490189}))
 	},
 	"findings": allKinds,
+	"quick": func(w *Writer) error {
+		w.Header(header())
+		w.Finding(rules.Finding{Set: "integrity", Rule: "fim.added", Severity: rules.Low, Change: "added", New: true, Subject: file("/etc/" + hostile)})
+		t := trailer(Findings, 1, Counts{Selected: 201, Verified: 200, Added: 1, Bytes: 4000})
+		t.Quick = &Quick{Trusted: 170, Files: 190, Share: 5, Every: 30, Oldest: t0.Add(-72 * time.Hour)}
+		return w.Trailer(t)
+	},
 	"gaps": func(w *Writer) error {
 		w.Header(header())
 		w.Gap(Gap{Subject: file("/etc/" + hostile), Reason: "changed while read", Attributes: []string{"content", "size"}})

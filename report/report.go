@@ -150,7 +150,18 @@ type Trailer struct {
 	Pending   string   // "blake3:…" of the pending set, "" if there is none
 	Published Baseline // the generation that this run wrote; generation 0: none
 	Complete  bool     // everything selected was looked at
+	Quick     *Quick   // what a quick check did not read; nil: everything was read
 	Finished  time.Time
+}
+
+// Quick says how much of what counts as verified was not read: files whose
+// size, times, inode and device are those of the baseline.
+type Quick struct {
+	Trusted int64     // files whose content was not read
+	Files   int64     // files whose content the policy compares, those among them
+	Share   int64     // percent that were read all the same, at random
+	Every   int64     // days after which all are read
+	Oldest  time.Time // when the first of the trusted was read, at the latest; zero: none was trusted
 }
 
 // ErrEquation is wrapped by the error of Trailer.Equation.

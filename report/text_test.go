@@ -27,6 +27,14 @@ func TestSummary(t *testing.T) {
 		{"error", nil, Trailer{Verdict: Failed, Reason: "disk full"}, "intact: web1: ERROR: disk full"},
 		{"partial", func(h *Header) { h.Scope = ScopePartial }, Trailer{Verdict: Clean, Counts: Counts{Verified: 1}}, "intact: web1: partial check: clean, 1 path verified"},
 		{"root", func(h *Header) { h.Root = "/mnt/a"; h.Host.Name = "" }, Trailer{Verdict: Clean, Counts: Counts{Verified: 1}}, "intact: check of /mnt/a: clean, 1 path verified"},
+		{"quick", nil, Trailer{Verdict: Clean, Complete: true, Counts: counts, Quick: &Quick{Trusted: 30000, Files: 40000, Share: 5, Every: 30, Oldest: t0}},
+			"intact: web1: clean, quick: the content of 30,000 of 40,000 files was not read, the oldest was read on 2026-03-01; 41,234 paths verified, 12 known gaps"},
+		{"quick-findings", nil, Trailer{Verdict: Findings, Complete: true, Counts: found, Quick: &Quick{Trusted: 1, Files: 1, Share: 5, Every: 30, Oldest: t0}},
+			"intact: web1: 3 findings (1 high, 2 low), 2 new; 12 known gaps; quick: the content of 1 of 1 file was not read, the oldest was read on 2026-03-01"},
+		{"quick-incomplete", nil, Trailer{Verdict: Incomplete, Counts: Counts{Unverified: 1}, Quick: &Quick{Trusted: 2, Files: 3, Share: 5, Every: 30}},
+			"intact: web1: incomplete; 1 path not verified; quick: the content of 2 of 3 files was not read"},
+		{"quick-all-read", nil, Trailer{Verdict: Clean, Complete: true, Counts: Counts{Verified: 4}, Quick: &Quick{Files: 3, Share: 5, Every: 30}},
+			"intact: web1: clean, quick, but the content of all 3 files was read; 4 paths verified"},
 	} {
 		h := header()
 		if c.h != nil {

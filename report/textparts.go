@@ -43,6 +43,14 @@ func (t *text) facts() {
 		read += ", " + plural(c.Skipped, "mount") + " passed over"
 	}
 	t.fact("extent", read)
+	if q := t.t.Quick; q != nil {
+		t.fact("quick", fmt.Sprintf("%s of %s trusted unread: size, times, inode and device as in the baseline", group(q.Trusted), plural(q.Files, "file")))
+		age := ""
+		if !q.Oldest.IsZero() {
+			age = ", the oldest was read " + t.when(q.Oldest, false)
+		}
+		t.fact("", fmt.Sprintf("read at random %d %%, and all of it every %d days%s", q.Share, q.Every, age))
+	}
 }
 
 func (t *text) fact(name, s string) { t.line("  %-10s %s", name, s) }

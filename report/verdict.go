@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"intact/rules"
@@ -49,7 +50,11 @@ func verdictWords(h Header, t Trailer) string {
 	found := c.Total() > 0
 	switch t.Verdict {
 	case Clean:
-		fmt.Fprintf(&b, "clean, %s %s", plural(c.Verified+addedAtInit(h, c), "path"), cleanVerb(h))
+		b.WriteString("clean, ")
+		if t.Quick != nil {
+			b.WriteString(t.Quick.words() + "; ")
+		}
+		fmt.Fprintf(&b, "%s %s", plural(c.Verified+addedAtInit(h, c), "path"), cleanVerb(h))
 		because(&b, ": ", t.Reason)
 		if found {
 			b.WriteString("; " + findingWords(c) + " below the threshold")
@@ -86,7 +91,22 @@ func verdictWords(h Header, t Trailer) string {
 	if c.KnownGaps > 0 {
 		b.WriteString("; " + plural(c.KnownGaps, "known gap"))
 	}
+	if t.Quick != nil {
+		b.WriteString("; " + t.Quick.words())
+	}
 	return b.String()
+}
+
+// words say of a quick check that it was one, and what that means here.
+func (q *Quick) words() string {
+	if q.Trusted == 0 {
+		return "quick, but the content of all " + plural(q.Files, "file") + " was read"
+	}
+	s := fmt.Sprintf("quick: the content of %s of %s was not read", group(q.Trusted), plural(q.Files, "file"))
+	if !q.Oldest.IsZero() {
+		s += ", the oldest was read on " + q.Oldest.UTC().Format(time.DateOnly)
+	}
+	return s
 }
 
 // addedAtInit counts what a first baseline records: nothing there was verified
