@@ -44,11 +44,13 @@ import (
 //	flip FILE OFFSET          invert a byte in place
 //	mount KIND ARG… DIR       tmpfs and bind mounts, undone at the end
 //
-// Names in double quotes are Go strings, so that they can be any bytes.
+// "env INTACT_TEST_CLOCK=36h" puts the program's clock ahead. Names in double
+// quotes are Go strings, so that they can be any bytes.
 
 const (
 	namespaceVar = "INTACT_TEST_NAMESPACE"
-	ordinary     = 65534 // the user of asuser
+	clockVar     = "INTACT_TEST_CLOCK" // how far the program's clock is ahead, as 36h
+	ordinary     = 65534               // the user of asuser
 )
 
 func TestMain(m *testing.M) {
@@ -59,8 +61,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"intact": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		os.Exit(cli.Main(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(cli.MainAt(ctx, clock, os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}})
+}
+
+// clock is the clock of the program in scripts.
+func clock() time.Time {
+	ahead, _ := time.ParseDuration(os.Getenv(clockVar)) // none: 0
+	return time.Now().Add(ahead)
 }
 
 func TestScript(t *testing.T) {
@@ -166,6 +174,10 @@ func condition(name string) (bool, error) {
 		return os.Getuid() == 0, nil
 	case "mount":
 		return mountable(), nil
+	case "steady": // quick checks trust files of this file system
+		var fs syscall.Statfs_t
+		err := syscall.Statfs(os.TempDir(), &fs)
+		return slices.Contains([]int64{0xef53, 0x58465342, 0x9123683e, 0xf2f52010}, int64(fs.Type)), err // ext, xfs, btrfs, f2fs
 	case "caps", "acl", "flags":
 		return features()[name], nil
 	}
@@ -222,7 +234,7 @@ func harmless(ts *testscript.TestScript, where, text string) {
 }
 
 func environment(ts *testscript.TestScript) (env []string) {
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TZ", "SUDO_USER"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TZ", "SUDO_USER", clockVar} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

@@ -26,6 +26,7 @@ type CheckOptions struct {
 	ExpectRoot string   // the root that the baseline must have
 	Baseline   string   // an export in the place of the state folder's baseline
 	NoState    bool     // nothing is written to the state folder
+	Quick      bool     // files with the times of the baseline need not be read
 	Output     Output
 }
 
@@ -80,6 +81,7 @@ type check struct {
 	rows    []diff.RowChange
 	mounts  []rules.Finding
 	drift   []rules.Finding // about the policy
+	quick   *quick
 	pending *pendingJudge
 	saved   digest.Digest // the pending set
 	newGaps int64
@@ -112,6 +114,9 @@ func (c *check) options() error {
 			return usageError("rule set %q is in --only and in --skip", n)
 		}
 		c.sets[n] = false
+	}
+	if c.o.Quick && c.o.Baseline != "" {
+		return usageError("--quick and --baseline exclude each other: when the files of an export were read is not known")
 	}
 	if f := c.o.Output.Format; f != "" && f != "text" && f != "json" {
 		return usageError("--format: want text or json, not %q", f)
@@ -161,6 +166,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if err := c.paper.w.Header(c.paper.head); err != nil {
 		return Outcome{}, err
 	}
+	if c.quick, err = c.newQuick(); err != nil {
+		return Outcome{}, err
+	}
 	opt := c.scanOptions(c.scope)
 	spool := diff.NewSpool(c.tempDir(), opt.Workers, 0)
 	defer spool.Close()
@@ -168,6 +176,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		return c.broken(ctx, err)
 	}
 	if err := c.judge(ctx); err != nil {
+		return c.broken(ctx, err)
+	}
+	if err := c.keepAges(); err != nil {
 		return c.broken(ctx, err)
 	}
 	return c.out, c.finish()
@@ -312,6 +323,9 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	if len(c.limit) > 0 {
 		comp.Limit(c.limit)
 		sink = some
+	}
+	if opt.Trust = c.quick.trust(); opt.Trust != nil {
+		sink = &readSink{sink, &c.quick.files}
 	}
 	stop := c.progress(opt.Progress, c.gen.Statement().Entries)
 	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps})

@@ -22,6 +22,7 @@ type Env struct {
 	Stdout io.Writer // the report, nothing else
 	Stderr io.Writer // everything else
 	Now    func() time.Time
+	Random io.Reader // what a quick check reads by chance; nil: crypto/rand
 
 	Version string   // of the program
 	Args    []string // the command line, for the lock's "held by"

@@ -110,6 +110,9 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err != nil {
 		return out, fmt.Errorf("init: %w", err)
 	}
+	if err := s.freshAges(made, p.head.Started); err != nil {
+		return out, fmt.Errorf("init: %w", err)
+	}
 	return s.initReport(p, sc, st, gaps, made, o)
 }
 

@@ -160,8 +160,13 @@ func (c *check) finish() error {
 	if err := c.remarks(c.paper, c.scope, c.stats); err != nil {
 		return err
 	}
+	if c.quick != nil && c.quick.note != "" {
+		if err := c.paper.w.Note(report.Note{Text: c.quick.note}); err != nil {
+			return err
+		}
+	}
 	d := c.result.Counts()
-	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0}
+	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0, Quick: c.quick.outcome(c.stats)}
 	n := &t.Counts
 	n.Verified, n.KnownGaps = c.counts.Verified, c.counts.KnownGaps
 	n.Changed, n.Added, n.Removed, n.Renamed = d.Changed+d.Regained, d.Added, d.Removed, d.Renamed

@@ -201,6 +201,9 @@ func (s *site) afterKill(kind string, before int, text, what string) {
 		if r := s.verify(); r.exit != 0 || r.err != nil {
 			t.Fatalf("%s: verify: %v", what, r)
 		}
+		if _, err := s.readAges(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%s: neither the old ages nor the new ones: %v", what, err)
+		}
 	}
 	r := s.check()
 	var got []string
@@ -213,6 +216,9 @@ func (s *site) afterKill(kind string, before int, text, what string) {
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") || r.exit != len(want) || r.err != nil {
 		t.Fatalf("%s: the next check: want findings %q, got %v", what, want, r)
+	}
+	if _, err := s.readAges(); err != nil {
+		t.Fatalf("%s: after the next check: %v", what, err)
 	}
 	if l := s.temps(); len(l) > 0 {
 		t.Fatalf("%s: left behind after the next command: %q", what, l)

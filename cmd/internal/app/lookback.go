@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"intact/baseline"
 	"intact/report"
@@ -79,6 +81,33 @@ func BaselineShow(ctx context.Context, e *Env, gen uint64) (Outcome, error) {
 		_, err := e.Stdout.Write(g.Statement().Text())
 		return err
 	})
+}
+
+// BaselineAges says when the content of the newest generation's files was last
+// read.
+func BaselineAges(ctx context.Context, e *Env) (Outcome, error) {
+	return withGeneration(ctx, e, 0, func(s *session, g *baseline.Generation) error {
+		a, err := s.store.Ages(g.Statement())
+		if errors.Is(err, fs.ErrNotExist) {
+			e.print("it is not known when files were last read: a quick check reads everything\n")
+			return nil
+		}
+		if err != nil {
+			e.print("%s: a quick check reads everything\n", report.Prose(err.Error()))
+			return nil
+		}
+		q := &quick{on: true, set: s.cfg.Quick, start: e.Now(), ages: a}
+		oldest, newest := a.Span()
+		e.print("oldest  %s\nnewest  %s\ndue     %d of %d buckets\n", when(oldest), when(newest), q.due(), baseline.AgeBuckets)
+		return nil
+	})
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
 }
 
 // BaselineVerify reads every byte of a generation, decodes every entry and

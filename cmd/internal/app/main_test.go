@@ -50,6 +50,8 @@ type site struct {
 	tree   string
 	state  string
 	config string
+	ahead  time.Duration // of the program's clock
+	chance io.Reader     // app.Env.Random
 }
 
 // newSite makes an empty tree that the lines of the policy select. Each $T in
@@ -86,7 +88,8 @@ func (s *site) write(name, text string) {
 }
 
 func (s *site) env(stdout, stderr io.Writer) *app.Env {
-	return &app.Env{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Now: time.Now, Version: "test",
+	return &app.Env{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "test",
+		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance,
 		Config: s.config, State: s.state, Root: "/", Workers: 3}
 }
 
@@ -170,8 +173,18 @@ type line struct {
 	Counts                  map[string]json.RawMessage
 	Complete                bool
 	Pending                 *string
+	Quick                   *quickLine
+	Text                    string
 	attributes, linkPaths   []string
 	path, from              string
+}
+
+// quickLine is what a trailer says of a quick check.
+type quickLine struct {
+	Trusted, Files int64
+	Share          int64 `json:"share_percent"`
+	Every          int64 `json:"every_days"`
+	Oldest         *time.Time
 }
 
 func unb64(t testing.TB, plain, b64 string) string {

@@ -136,7 +136,7 @@ func safeState(dir string) error {
 // stateFiles are the names that the state folder's own files have. Anything
 // else in it is scanned like everything.
 func stateFiles() []string {
-	return []string{"lock", "commit.lock", "host", "*.tmp", "baseline/[0-9]*.db", "baseline/[0-9]*.statement", "baseline/*.tmp",
+	return []string{"lock", "commit.lock", "host", "*.tmp", "baseline/[0-9]*.db", "baseline/[0-9]*.statement", "baseline/ages", "baseline/*.tmp",
 		"pending/[0-9a-f]*", "pending/*.tmp", "reports/[0-9]*.jsonl", "reports/.[0-9]*.tmp"}
 }
 

@@ -43,13 +43,19 @@ type program struct {
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	return MainAt(ctx, time.Now, args, stdin, stdout, stderr)
+}
+
+// MainAt is Main by another clock, for tests: what a quick check does depends on
+// how long ago something was.
+func MainAt(ctx context.Context, now func() time.Time, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	p := &program{ctx: ctx}
 	defer func() {
 		if r := recover(); r != nil {
 			code = p.failed(fmt.Errorf("internal error: %v\n%s", r, debug.Stack()), app.ExitIncomplete)
 		}
 	}()
-	p.env = app.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now, Version: versionText(), Args: args}
+	p.env = app.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: now, Version: versionText(), Args: args}
 	a := p.app()
 	line, err := Normalise(args, TableOf(a))
 	if err != nil {

@@ -62,11 +62,12 @@ func (p *program) checkCommand() *cli.Command {
 			&cli.StringFlag{Name: "expect-root", Usage: "the baseline must have this root `DIGEST`"},
 			&cli.StringFlag{Name: "baseline", Usage: "compare with the export in `FILE`, not with the baseline of the state folder"},
 			&cli.BoolFlag{Name: "no-state", Usage: "write nothing to the state folder"},
+			&cli.BoolFlag{Name: "quick", Usage: "leave files unread whose size, times and inode are as in the baseline, but for a random share; the verdict says so"},
 		}, outputFlags...),
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			return app.Check(p.ctx, &p.env, app.CheckOptions{
 				Paths: c.Args().Slice(), FailOn: c.String("fail-on"), Only: sets(c.StringSlice("only")), Skip: sets(c.StringSlice("skip")),
-				ExpectRoot: c.String("expect-root"), Baseline: c.String("baseline"), NoState: c.Bool("no-state"), Output: output(c),
+				ExpectRoot: c.String("expect-root"), Baseline: c.String("baseline"), NoState: c.Bool("no-state"), Quick: c.Bool("quick"), Output: output(c),
 			})
 		}),
 	}
@@ -173,6 +174,12 @@ func (p *program) baselineCommand() *cli.Command {
 		one("show", "the statement of a generation (default: the newest)", nil, func(_ *cli.Context, gen uint64) (app.Outcome, error) {
 			return app.BaselineShow(p.ctx, &p.env, gen)
 		}),
+		{Name: "ages", Usage: "when the content was last read, which check --quick goes by", Action: p.action(func(c *cli.Context) (app.Outcome, error) {
+			if err := noArgs(c); err != nil {
+				return app.Outcome{}, err
+			}
+			return app.BaselineAges(p.ctx, &p.env)
+		})},
 		one("verify", "read every byte of a generation, and the chain of all statements", nil, func(_ *cli.Context, gen uint64) (app.Outcome, error) {
 			return app.BaselineVerify(p.ctx, &p.env, gen)
 		}),

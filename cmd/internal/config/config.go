@@ -13,6 +13,9 @@
 //	workers: 4               # 1 … 1024
 //	max_rate: 50000000       # bytes of content a second
 //	nice: 10                 # 0 … 19
+//	quick:                   # of check --quick, which no file can ask for
+//	  share: 5%              # 1% … 100%
+//	  every: 30d             # 1d … 365d
 //
 // Paths, excludes and file-system types of all files add up, and a path that
 // stands twice is an error; of the other keys the last file's counts. Where
@@ -27,6 +30,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"intact/rules"
@@ -47,6 +51,10 @@ const (
 	maxWorkers = 1024
 	maxRate    = 1 << 50
 	maxNice    = 19
+
+	quickShare = 5
+	quickEvery = 30
+	maxEvery   = 365
 )
 
 // Options say where to look.
@@ -68,10 +76,18 @@ type Config struct {
 	Workers int            // 0: chosen from the machine
 	MaxRate int64          // bytes of content a second, 0: unlimited
 	Nice    int            // 0: as the process was started
+	Quick   Quick
 
 	// Sources are the files that were read, in order. None: Policy is the
 	// built-in one and nobody asked for it in particular.
 	Sources []string
+}
+
+// Quick says how much check --quick reads of what it could trust. That there
+// is a quick check is for the command line alone to say.
+type Quick struct {
+	Share int // percent of it, at random: 1 … 100
+	Every int // days after which all of it is read again: 1 … 365
 }
 
 // Load reads the configuration. Errors name every fault that was found in any
@@ -79,15 +95,16 @@ type Config struct {
 // they wrap policy.ErrSelectsNothing where there is no path at all. All of
 // them are for the user to mend.
 //
-// The Config is never nil. After an error its Policy is nil, FailOn is the
-// default, and the rest is what could be read with certainty, so that a check
+// The Config is never nil. After an error its Policy is nil, FailOn and Quick are
+// the defaults, and the rest is what could be read with certainty, so that a check
 // can still run under the baseline's policy; State is "" where no folder
 // is known.
 func Load(o Options) (*Config, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	c := &Config{FailOn: rules.Low}
+	standard := Quick{Share: quickShare, Every: quickEvery}
+	c := &Config{FailOn: rules.Low, Quick: standard}
 	files, stateErr := c.places(o)
 	err := errors.Join(files.err, c.read(files, o.UID))
 	if o.State != "" {
@@ -98,7 +115,7 @@ func Load(o Options) (*Config, error) {
 		stateErr = nil // a file named the folder, no default is needed
 	}
 	if err = errors.Join(err, stateErr); err != nil {
-		c.Policy, c.FailOn = nil, rules.Low
+		c.Policy, c.FailOn, c.Quick = nil, rules.Low, standard
 		return c, err
 	}
 	return c, nil
@@ -263,6 +280,35 @@ func (c *Config) settings(root *strict.Node) {
 	if n := root.Get("nice"); n != nil {
 		c.Nice = int(n.Int(0, maxNice))
 	}
+	if n := root.Get("quick"); n != nil && n.IsMap() {
+		c.Quick.take(n)
+	}
+}
+
+func (q *Quick) take(n *strict.Node) {
+	if v := counted(n.Get("share"), "%", 100); v != 0 {
+		q.Share = v
+	}
+	if v := counted(n.Get("every"), "d", maxEvery); v != 0 {
+		q.Every = v
+	}
+	n.Unknown()
+}
+
+// counted reads a number from 1 to most with its unit, in one spelling each. It
+// returns 0 where there is none, or a wrong one, which it records.
+func counted(n *strict.Node, unit string, most int) int {
+	text := n.Text()
+	if text == "" && !n.IsText() {
+		return 0
+	}
+	digits, ok := strings.CutSuffix(text, unit)
+	v, err := strconv.Atoi(digits)
+	if !ok || err != nil || v < 1 || v > most || strconv.Itoa(v) != digits {
+		n.Errorf("%s is not between 1%s and %d%s", strict.Printable(text), unit, most, unit)
+		return 0
+	}
+	return v
 }
 
 func severities() (words []string) {

@@ -92,7 +92,7 @@ func TestLoadWithoutFiles(t *testing.T) {
 			if c.State != tt.want {
 				t.Errorf("got state %q, want %q", c.State, tt.want)
 			}
-			if c.Policy.Digest() != policy.Default().Digest() || len(c.Sources) != 0 || c.FailOn != rules.Low {
+			if c.Policy.Digest() != policy.Default().Digest() || len(c.Sources) != 0 || c.FailOn != rules.Low || c.Quick != (Quick{5, 30}) {
 				t.Errorf("got policy %q of %q, fail on %v, want the built-in defaults", c.Policy.Name, c.Sources, c.FailOn)
 			}
 		})
@@ -120,7 +120,7 @@ func TestLoadRelativeState(t *testing.T) {
 
 func TestLoadSettings(t *testing.T) {
 	dir := write(t, map[string]string{"c.yaml": etc +
-		"state: /srv/./intact/\nfail_on: high\nworkers: 3\nmax_rate: 50000000\nnice: 7\nexclude: [/etc/mtab]\n"})
+		"state: /srv/./intact/\nfail_on: high\nworkers: 3\nmax_rate: 50000000\nnice: 7\nquick: {share: 10%, every: 7d}\nexclude: [/etc/mtab]\n"})
 	name := filepath.Join(dir, "c.yaml")
 	o := asUser(dir)
 	o.File = name
@@ -132,7 +132,7 @@ func TestLoadSettings(t *testing.T) {
 		t.Errorf("got policy %+v", p)
 	}
 	got.Policy = nil
-	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Sources: []string{name}}
+	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Quick: Quick{10, 7}, Sources: []string{name}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -223,6 +223,11 @@ func TestLoadRefuses(t *testing.T) {
 			[]string{"yaml:3:10: ", "yaml:4:7: 20 is not between 0 and 19", "yaml:5:11: ", "yaml:6:10: ", "yaml:7:8: state folder var is not an absolute path"}, ""},
 		{"fault-in-each-file", map[string]string{"intact.yaml": "version: 2\n", "conf.d/a.yaml": "version: 1\nx: 1\n"},
 			[]string{"DIR/intact.yaml:1:10: ", "DIR/conf.d/a.yaml:2:1: unknown key"}, ""},
+		{"quick", map[string]string{"intact.yaml": etc + "quick: {share: 0%, every: 366d, always: true}\n"},
+			[]string{"yaml:3:16: 0% is not between 1% and 100%", "yaml:3:27: 366d is not between 1d and 365d", `yaml:3:33: unknown key "always"`}, ""},
+		{"quick-spelling", map[string]string{"intact.yaml": etc + "quick: {share: 5, every: 12h}\n", "conf.d/a.yaml": "version: 1\nquick: {share: 05%, every: 1000000000000000000000d}\n",
+			"conf.d/b.yaml": "version: 1\nquick: true\n", "conf.d/c.yaml": "version: 1\nquick: {share: 101%, every: ''}\n"},
+			[]string{"yaml:3:16: want text", "yaml:3:26: 12h is not", "a.yaml:2:16: 05% is not", "a.yaml:2:28: 1000000000000000000000d is not", "b.yaml:2:8: want a mapping", "c.yaml:2:16: 101% is not", `c.yaml:2:29: "" is not`}, ""},
 		{"fault-beside-state", map[string]string{"intact.yaml": etc + "state: /srv/x\nbad: 1\n"}, []string{":4:1: "}, "/srv/x"},
 		{"broken", map[string]string{"intact.yaml": "paths: [\n"}, []string{"DIR/intact.yaml:"}, ""},
 		{"not-a-map", map[string]string{"intact.yaml": "- a\n"}, []string{"DIR/intact.yaml:1:1: want a mapping"}, ""},
@@ -254,7 +259,7 @@ func TestLoadRefuses(t *testing.T) {
 			if tt.state == "" {
 				tt.state = "/home/u/.local/state/intact"
 			}
-			if c.Policy != nil || c.State != tt.state || c.FailOn != rules.Low {
+			if c.Policy != nil || c.State != tt.state || c.FailOn != rules.Low || c.Quick != (Quick{5, 30}) {
 				t.Errorf("got policy %v, state %q, fail on %v, want nil, %q, low", c.Policy, c.State, c.FailOn, tt.state)
 			}
 			if tt.name == "no-paths" && !errors.Is(err, policy.ErrSelectsNothing) {
@@ -359,7 +364,8 @@ func TestUntrusted(t *testing.T) {
 // Whatever the text: no panic, no setting out of range, printable errors.
 func FuzzTake(f *testing.F) {
 	for _, s := range []string{
-		"", etc, etc + "state: /srv\nfail_on: high\nworkers: 3\nmax_rate: 5\nnice: 7\n",
+		"", etc, etc + "state: /srv\nfail_on: high\nworkers: 3\nmax_rate: 5\nnice: 7\nquick: {share: 1%, every: 365d}\n",
+		etc + "quick: {share: {}, every: -1d}\n", "quick: [5%]",
 		etc + "state: [a]\nfail_on: {}\nworkers: -1\nmax_rate: 99999999999999999999\nnice: x\n",
 		etc + "state: \"/a\\0b\"\n", "- a", "a: &x\nb: *x", "state: \x00", "workers: 3\nworkers: 4",
 	} {
@@ -371,7 +377,8 @@ func FuzzTake(f *testing.F) {
 		if c.State != "" && !filepath.IsAbs(c.State) || strings.ContainsRune(c.State, 0) {
 			t.Errorf("got state %q", c.State)
 		}
-		if c.Workers < 0 || c.Workers > maxWorkers || c.MaxRate < 0 || c.MaxRate > maxRate || c.Nice < 0 || c.Nice > maxNice || c.FailOn > rules.Critical {
+		if c.Workers < 0 || c.Workers > maxWorkers || c.MaxRate < 0 || c.MaxRate > maxRate || c.Nice < 0 || c.Nice > maxNice || c.FailOn > rules.Critical ||
+			c.Quick.Share < 0 || c.Quick.Share > 100 || c.Quick.Every < 0 || c.Quick.Every > maxEvery {
 			t.Errorf("got %+v", c)
 		}
 		if err != nil && strings.ContainsFunc(strings.ReplaceAll(err.Error(), "\n", ""), func(r rune) bool { return r < ' ' || r == 0x7f }) {
