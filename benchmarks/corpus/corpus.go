@@ -37,20 +37,25 @@ type Kind string
 const (
 	Small Kind = "small" // like a root file system: 2 % empty, log-normal, median 3,000, at most 8 MiB, about 9 a directory
 	Tiny  Kind = "tiny"  // 0 to 400, about 30 a directory
+	Huge  Kind = "huge"  // as tiny, ten times as many
 	Big   Kind = "big"   // Spec.FileSize each, all in one directory
+	One   Kind = "one"   // a single file of Spec.FileSize
 	Wide  Kind = "wide"  // 0 to 400, all in one directory
 	Deep  Kind = "deep"  // one file a directory, each directory inside the one before
 )
 
 // Kinds returns all shapes.
-func Kinds() []Kind { return []Kind{Small, Tiny, Big, Wide, Deep} }
+func Kinds() []Kind { return []Kind{Small, Tiny, Huge, Big, One, Wide, Deep} }
+
+// sized reports whether Spec.FileSize is the size of every file.
+func (k Kind) sized() bool { return k == Big || k == One }
 
 // Spec says what to write.
 type Spec struct {
 	Revision int    `json:"revision"`
 	Kind     Kind   `json:"kind"`
 	Count    int    `json:"count"`     // files; of Deep, directories too
-	FileSize int64  `json:"file_size"` // bytes, for Big only
+	FileSize int64  `json:"file_size"` // bytes, for Big and One only
 	Seed     uint64 `json:"seed"`
 }
 
@@ -62,8 +67,12 @@ func Default(k Kind) (Spec, error) {
 		s.Count = 200_000
 	case Tiny, Wide:
 		s.Count = 1_000_000
+	case Huge:
+		s.Count = 10_000_000
 	case Big:
 		s.Count, s.FileSize = 8, 1<<30
+	case One:
+		s.Count, s.FileSize = 1, 8<<30
 	case Deep:
 		s.Count = 1_000
 	default:
@@ -72,12 +81,12 @@ func Default(k Kind) (Spec, error) {
 	return s, nil
 }
 
-// Scaled returns s with 1/n of its files, or of its bytes a file for Big.
+// Scaled returns s with 1/n of its files, or of its bytes a file for Big and One.
 func (s Spec) Scaled(n int) Spec {
 	if n <= 1 {
 		return s
 	}
-	if s.Kind == Big {
+	if s.Kind.sized() {
 		s.FileSize = max(1, s.FileSize/int64(n))
 		return s
 	}

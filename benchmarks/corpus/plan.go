@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	maxDepth   = 8       // directories between the top and a file, Small and Tiny
+	maxDepth   = 8       // directories between the top and a file, Small, Tiny and Huge
 	smallCap   = 8 << 20 // bytes
 	smallMean  = 9.0     // files a directory
 	tinyMean   = 30.0    // files a directory
 	sizeMedian = 3000.0  // bytes, Small
 	sizeSigma  = 1.8     // of the logarithm; gives a mean near 15 KB
 	emptyShare = 0.02    // Small
-	tinyMax    = 400     // bytes, Tiny, Wide and Deep
+	tinyMax    = 400     // bytes, Tiny, Huge, Wide and Deep
 )
 
 // dirPlan is one directory to write. Its files depend on seed and index alone,
@@ -33,7 +33,7 @@ func plan(s Spec) iter.Seq[dirPlan] {
 	switch s.Kind {
 	case Small:
 		return planForest(s, smallMean)
-	case Tiny:
+	case Tiny, Huge:
 		return planForest(s, tinyMean)
 	case Deep:
 		return planChain(s)
@@ -87,7 +87,7 @@ func stream(seed uint64, dir int) *rand.Rand {
 }
 
 // filePlan is one file to write: its bytes are pool[offset:offset+size], for
-// Big the whole pool over and over.
+// Big and One the whole pool over and over.
 type filePlan struct {
 	name   []byte
 	size   int64
@@ -104,7 +104,7 @@ func (f *filePlan) next(s Spec, rnd *rand.Rand, i int) {
 	f.name = append(f.name, exts[rnd.IntN(len(exts))]...)
 	f.offset = rnd.IntN(poolSize - smallCap)
 	switch s.Kind {
-	case Big:
+	case Big, One:
 		f.size = s.FileSize
 	case Small:
 		f.size = 0

@@ -174,7 +174,7 @@ func (t *tree) file(ctx context.Context, dir int, f filePlan, number uint64) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	if t.spec.Kind != Big {
+	if !t.spec.Kind.sized() {
 		return writeAll(fd, t.pool[f.offset:f.offset+int(f.size)])
 	}
 	// Each stretch starts with its own number, so that no two are equal and

@@ -29,7 +29,7 @@ func run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("corpus", flag.ContinueOnError)
 	seed := flags.Uint64("seed", corpus.DefaultSeed, "`seed` of names, sizes and contents")
 	count := flags.Int("count", 0, "`files` to write; of deep, levels (0: the shape's default)")
-	size := flags.Int64("size", 0, "`bytes` a file, for big only (0: 1 GiB)")
+	size := flags.Int64("size", 0, "`bytes` a file, for big and one only (0: the shape's default)")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: corpus [flags] KIND FOLDER\nKIND is one of %v\n", corpus.Kinds())
 		flags.PrintDefaults()
@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string) int {
 	if *count > 0 {
 		spec.Count = *count
 	}
-	if *size > 0 && spec.Kind == corpus.Big {
+	if *size > 0 && spec.FileSize > 0 {
 		spec.FileSize = *size
 	}
 	// Modes are part of what is compared: they must not depend on the caller.
