@@ -81,6 +81,11 @@ func TestParse(t *testing.T) {
 		{"unknown peer", []string{"-peers", "samhain"}, false},
 		{"argument", []string{"small"}, false},
 		{"no runs", []string{"-runs", "0"}, false},
+		{"slow peers never", []string{"-slow-runs", "0"}, true},
+		{"fewer than never", []string{"-slow-runs", "-1"}, false},
+		{"nothing at all", []string{"-trees", "none", "-changed", "none", "-cold-trees", ""}, true},
+		{"changed files", []string{"-changed", "tiny,huge"}, true},
+		{"changed files of the machine", []string{"-changed", "usr"}, false},
 		{"work with space", []string{"-work", "/tmp/a b"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -179,7 +184,7 @@ func TestSums(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(tree, "plain"), []byte("other"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.run(t.Context(), k.check, k.dir, filepath.Join(k.dir, "again")); err == nil {
+	if _, err := m.run(t.Context(), k.command("again", k.check)); err == nil {
 		t.Error("a changed file went unnoticed")
 	}
 }

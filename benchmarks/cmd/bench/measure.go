@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -34,24 +35,35 @@ type meter struct {
 	timeout  time.Duration // of one run
 	idleWait time.Duration // longest wait for a quiet machine
 	cold     bool          // drop the page, dentry and inode caches first
+	self     string        // this program, for the floor
 }
 
 const (
-	sampleEvery = 20 * time.Millisecond
+	sampleEvery = 5 * time.Millisecond
 	idleStep    = 400 * time.Millisecond
 	idleShare   = 0.06 // of all cores' time: below it the machine counts as quiet
 )
 
-// run measures argv, with stdout in outFile and stderr beside it. A run that
-// ends in another way than exit 0 is an error with the end of its stderr,
-// except for a time-out, which is a result.
-func (m meter) run(ctx context.Context, argv []string, dir, outFile string) (s sample, err error) {
-	out, err := os.Create(outFile)
+// command is one run: argv in dir, with stdout in the file NAME.out there and
+// stderr beside it.
+type command struct {
+	name string
+	argv []string
+	dir  string
+	exit int // the status that it must end with
+}
+
+func (c command) output() string { return filepath.Join(c.dir, c.name+".out") }
+
+// run measures c. A run that ends in another way than it should is an error
+// with the end of its stderr, except for a time-out, which is a result.
+func (m meter) run(ctx context.Context, c command) (s sample, err error) {
+	out, err := os.Create(c.output())
 	if err != nil {
 		return s, fmt.Errorf("create output file: %w", err)
 	}
 	defer out.Close()
-	errOut, err := os.Create(outFile + ".err")
+	errOut, err := os.Create(c.output() + ".err")
 	if err != nil {
 		return s, fmt.Errorf("create output file: %w", err)
 	}
@@ -61,15 +73,15 @@ func (m meter) run(ctx context.Context, argv []string, dir, outFile string) (s s
 	}
 	limit, stop := context.WithTimeout(ctx, m.timeout)
 	defer stop()
-	cmd := exec.CommandContext(limit, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, errOut
+	cmd := exec.CommandContext(limit, c.argv[0], c.argv[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, out, errOut
 	// Its own group, so that a pipeline dies as a whole.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	s.rssFloor = statusField("self", "VmHWM:")
 	before, start := cpuTimes(), time.Now()
 	if err := cmd.Start(); err != nil {
-		return s, fmt.Errorf("start %q: %w", argv[0], err)
+		return s, fmt.Errorf("start %q: %w", c.argv[0], err)
 	}
 	end := make(chan struct{})
 	peak := make(chan int64, 1)
@@ -86,10 +98,23 @@ func (m meter) run(ctx context.Context, argv []string, dir, outFile string) (s s
 		s.timeout, s.wall = true, m.timeout
 		return s, nil
 	}
-	if err != nil {
-		return s, fmt.Errorf("%q: %w%s", strings.Join(argv, " "), err, tail(errOut, out))
+	return s, c.judge(err, cmd.ProcessState, errOut, out)
+}
+
+// judge turns what Wait returned into the error of a run.
+func (c command) judge(err error, p *os.ProcessState, streams ...*os.File) error {
+	var status *exec.ExitError
+	switch {
+	case err != nil && !errors.As(err, &status):
+	case p.ExitCode() == c.exit:
+		return nil
+	case err == nil:
+		err = errors.New("exit status 0")
 	}
-	return s, nil
+	if c.exit != 0 {
+		err = fmt.Errorf("%w, not %d", err, c.exit)
+	}
+	return fmt.Errorf("%q: %w%s", strings.Join(c.argv, " "), err, tail(streams...))
 }
 
 func (s *sample) charge(p *os.ProcessState, before times) {
@@ -103,9 +128,8 @@ func (s *sample) charge(p *os.ProcessState, before times) {
 // prepare brings the machine to the state in which every run starts.
 func (m meter) prepare(ctx context.Context) error {
 	if m.cold {
-		unix.Sync()
-		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3\n"), 0); err != nil {
-			return fmt.Errorf("drop caches (needs root): %w", err)
+		if err := dropCaches(); err != nil {
+			return err
 		}
 	}
 	// The kernel counts the harness's own peak to a child's ru_maxrss, so
@@ -124,6 +148,15 @@ func (m meter) prepare(ctx context.Context) error {
 		if total := b.total - a.total; total > 0 && float64(b.busy-a.busy) < idleShare*float64(total) {
 			break
 		}
+	}
+	return nil
+}
+
+// dropCaches empties the page cache and those of names and inodes.
+func dropCaches() error {
+	unix.Sync() // what is dirty is not dropped
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3\n"), 0); err != nil {
+		return fmt.Errorf("drop caches (needs root): %w", err)
 	}
 	return nil
 }
@@ -178,7 +211,7 @@ func sampleAnon(pid int, end <-chan struct{}) (peak int64) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
-		peak = max(peak, anonOf(strconv.Itoa(pid), 0))
+		peak = max(peak, anonBelow(strconv.Itoa(pid), 0))
 		select {
 		case <-end:
 			return peak
@@ -187,7 +220,7 @@ func sampleAnon(pid int, end <-chan struct{}) (peak int64) {
 	}
 }
 
-func anonOf(pid string, depth int) int64 {
+func anonBelow(pid string, depth int) int64 {
 	sum := statusField(pid, "RssAnon:")
 	if depth > 8 {
 		return sum
@@ -197,7 +230,7 @@ func anonOf(pid string, depth int) int64 {
 		return sum // gone, or a kernel that does not list children
 	}
 	for child := range strings.FieldsSeq(string(b)) {
-		sum += anonOf(child, depth+1)
+		sum += anonBelow(child, depth+1)
 	}
 	return sum
 }

@@ -36,6 +36,7 @@ func (s *series) over() bool { return s.failure != "" || s.timedOut() }
 type row struct {
 	id, label string
 	phases    [phaseCount]series
+	peer      bool // not ours: its failures are shown and nothing more
 }
 
 // section is one tree.
@@ -43,8 +44,31 @@ type section struct {
 	name       string
 	totals     corpus.Totals
 	fileSystem string
-	warm       bool
+	cold       bool // caches were dropped before each run
+	warm       bool // all of the tree is in the page cache
+	changed    int  // files that were changed; if not 0 the rows are steps, in the first phase
 	rows       []row
+}
+
+// title tells sections of one tree from each other.
+func (s *section) title() string {
+	switch {
+	case s.changed > 0:
+		return fmt.Sprintf("%s, %d files changed", s.name, s.changed)
+	case s.cold:
+		return s.name + ", cold"
+	}
+	return s.name
+}
+
+// find returns what was measured of the row id; empty if there is none.
+func (s *section) find(id string, phase int) *series {
+	for i := range s.rows {
+		if s.rows[i].id == id {
+			return &s.rows[i].phases[phase]
+		}
+	}
+	return &series{}
 }
 
 // report is one whole run of the bench, ready to print.
@@ -53,7 +77,6 @@ type report struct {
 	commit   string
 	machine  string
 	command  string
-	cold     bool
 	scale    int
 	notes    []string          // shown first: what is missing or was cut short
 	phases   int               // 1 when only init was measured
@@ -76,61 +99,78 @@ func (r *report) markdown(w io.Writer) error {
 		s := &r.sections[i]
 		cache := "cold cache"
 		switch {
-		case !r.cold && s.warm:
+		case !s.cold && s.warm:
 			cache = "warm cache"
-		case !r.cold:
+		case !s.cold:
 			cache = "larger than the page cache"
 		}
-		fmt.Fprintf(&b, "## %s: %v; %s, %s\n\n", s.name, s.totals, s.fileSystem, cache)
+		fmt.Fprintf(&b, "## %s: %v; %s, %s\n\n", s.title(), s.totals, s.fileSystem, cache)
+		if s.changed > 0 {
+			s.steps(&b)
+			continue
+		}
 		for p := range r.phases {
-			s.table(&b, p, s.warm && !r.cold)
+			s.table(&b, p)
 		}
 	}
 	r.runs(&b)
+	r.verdicts(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (s *section) table(b *strings.Builder, p int, estimate bool) {
-	fmt.Fprintf(b, "### %s, %s\n\n", s.name, phaseName(p))
-	b.WriteString("| tool | wall s | min | × ours | CPU s | × ours | peak RSS MiB | anon MiB | baseline MiB | noise s |\n")
-	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	var ours *series
+// header begins a table; ours is the word for what the ratios relate to.
+func header(b *strings.Builder, first, ours string) {
+	fmt.Fprintf(b, "| %s | wall s | min | × %s | × floor | CPU s | × %s | peak RSS MiB | anon MiB | baseline MiB | B/file | noise s |\n", first, ours, ours)
+	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+}
+
+// blanks fill the cells of a row behind the first two.
+const blanks = " – | – | – | – | – | – | – | – | – | – |"
+
+func (s *section) table(b *strings.Builder, p int) {
+	fmt.Fprintf(b, "### %s, %s\n\n", s.title(), phaseName(p))
+	header(b, "tool", "ours")
+	ours := s.find(ownID, p)
 	for i := range s.rows {
-		if s.rows[i].id == ownID {
-			ours = &s.rows[i].phases[p]
-		}
+		s.line(b, &s.rows[i], p, ours)
 	}
-	for i := range s.rows {
-		s.rows[i].line(b, p, ours)
-	}
-	if estimate {
+	if s.warm && !s.cold {
 		s.estimate(b, p, ours)
 	}
 	b.WriteString("\n")
 }
 
-func (t *row) line(b *strings.Builder, p int, ours *series) {
+// steps is the table of the scenario of changed files.
+func (s *section) steps(b *strings.Builder) {
+	header(b, "step of **intact**", "clean")
+	clean := s.find(stepCleanID, initPhase)
+	for i := range s.rows {
+		s.line(b, &s.rows[i], initPhase, clean)
+	}
+	b.WriteString("\n")
+}
+
+func (s *section) line(b *strings.Builder, t *row, p int, ours *series) {
 	x := &t.phases[p]
 	switch {
 	case x.failure != "":
-		fmt.Fprintf(b, "| %s | **failed** |%s\n", t.label, strings.Repeat(" – |", 8))
+		fmt.Fprintf(b, "| %s | **failed** |%s\n", t.label, blanks)
 		return
 	case len(x.runs) == 0:
-		fmt.Fprintf(b, "| %s | not run |%s\n", t.label, strings.Repeat(" – |", 8))
+		fmt.Fprintf(b, "| %s | not run |%s\n", t.label, blanks)
 		return
 	}
 	sign := ""
 	if x.timedOut() {
 		sign = ">"
 	}
-	wall, cpu := median(x.runs, wallOf), median(x.runs, cpuOf)
-	fmt.Fprintf(b, "| %s | %s%s | %s | %s | %s%s | %s | %s | %s | %s | %s |\n", t.label,
-		sign, seconds(wall), lowestWall(x.runs), ratio(sign, wall, ours, wallOf),
+	wall, cpu, stored := median(x.runs, wallOf), median(x.runs, cpuOf), median(t.phases[initPhase].runs, baselineOf)
+	fmt.Fprintf(b, "| %s | %s%s | %s | %s | %s | %s%s | %s | %s | %s | %s | %s | %s |\n", t.label,
+		sign, seconds(wall), lowestWall(x.runs), ratio(sign, wall, ours, wallOf), ratio(sign, wall, s.find(floorID, p), wallOf),
 		sign, seconds(cpu), ratio(sign, cpu, ours, cpuOf),
-		peakRSS(x.runs), mebibytes(median(x.runs, func(s sample) int64 { return s.anon })),
-		mebibytes(median(t.phases[initPhase].runs, func(s sample) int64 { return s.baseline })),
-		disturbed(x.runs))
+		peakRSS(x.runs), mebibytes(median(x.runs, anonOf)),
+		mebibytes(stored), perFile(stored, s.totals.Files), disturbed(x.runs))
 }
 
 // estimate adds a line for AIDE 0.19 where it was not at hand, from the
@@ -146,7 +186,7 @@ func (s *section) estimate(b *strings.Builder, p int, ours *series) {
 	}
 	wall := time.Duration(float64(median(s.rows[i].phases[p].runs, wallOf)) * factor[p])
 	fmt.Fprintf(b, "| *AIDE 0.19.3, 2 workers: estimated as %.1f × %s* | *%s* | – | *%s* |%s\n",
-		factor[p], yardstickID, seconds(wall), ratio("", wall, ours, wallOf), strings.Repeat(" – |", 6))
+		factor[p], yardstickID, seconds(wall), ratio("", wall, ours, wallOf), strings.Repeat(" – |", 8))
 }
 
 // runs lists every single run, so that a median can be judged.
@@ -154,22 +194,31 @@ func (r *report) runs(b *strings.Builder) {
 	b.WriteString("## Every run\n\n| tree | tool | phase | wall s |\n|---|---|---|---|\n")
 	for _, s := range r.sections {
 		for _, t := range s.rows {
+			if s.changed > 0 {
+				fmt.Fprintf(b, "| %s | %s | – | %s |\n", s.title(), t.label, r.walls(&t.phases[initPhase]))
+				continue
+			}
 			for p := range r.phases {
-				var walls []string
-				for _, x := range t.phases[p].runs {
-					v := seconds(x.wall)
-					if x.timeout {
-						v = ">" + v
-					}
-					walls = append(walls, v)
-				}
-				if f := t.phases[p].failure; f != "" {
-					walls = append(walls, "failed: "+cell(r.local.Replace(f)))
-				}
-				fmt.Fprintf(b, "| %s | %s | %s | %s |\n", s.name, t.label, phaseName(p), strings.Join(walls, " · "))
+				fmt.Fprintf(b, "| %s | %s | %s | %s |\n", s.title(), t.label, phaseName(p), r.walls(&t.phases[p]))
 			}
 		}
 	}
+}
+
+// walls is the wall time of every run, and what ended them.
+func (r *report) walls(x *series) string {
+	var walls []string
+	for _, s := range x.runs {
+		v := seconds(s.wall)
+		if s.timeout {
+			v = ">" + v
+		}
+		walls = append(walls, v)
+	}
+	if x.failure != "" {
+		walls = append(walls, "failed: "+cell(r.local.Replace(x.failure)))
+	}
+	return strings.Join(walls, " · ")
 }
 
 // cell makes any text fit into one table cell.
@@ -177,8 +226,11 @@ func cell(s string) string {
 	return strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ", "<", "&lt;", "`", "'").Replace(s)
 }
 
-func wallOf(s sample) time.Duration { return s.wall }
-func cpuOf(s sample) time.Duration  { return s.cpu }
+func wallOf(s sample) time.Duration  { return s.wall }
+func cpuOf(s sample) time.Duration   { return s.cpu }
+func noiseOf(s sample) time.Duration { return s.noise }
+func anonOf(s sample) int64          { return s.anon }
+func baselineOf(s sample) int64      { return s.baseline }
 
 // median returns the middle value of f over runs, the mean of the two middle
 // ones where their number is even, 0 for none.
@@ -207,12 +259,14 @@ func lowestWall(runs []sample) string {
 // disturbed marks noise that makes the wall time doubtful: what others burnt
 // is a tenth of the run or more.
 func disturbed(runs []sample) string {
-	noise := median(runs, func(s sample) time.Duration { return s.noise })
-	if noise >= median(runs, wallOf)/10 {
-		return "**" + seconds(noise) + "**"
+	noise := seconds(median(runs, noiseOf))
+	if noisy(runs) {
+		return "**" + noise + "**"
 	}
-	return seconds(noise)
+	return noise
 }
+
+func noisy(runs []sample) bool { return median(runs, noiseOf) >= median(runs, wallOf)/10 }
 
 func ratio(sign string, v time.Duration, ours *series, f func(sample) time.Duration) string {
 	if ours == nil || len(ours.runs) == 0 || ours.over() {
@@ -249,9 +303,20 @@ func mebibytes(n int64) string {
 	}
 }
 
+// perFile returns bytes a file.
+func perFile(n int64, files int) string {
+	if n <= 0 || files == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f", float64(n)/float64(files))
+}
+
 // peakRSS marks a value that the harness's own size may hide.
 func peakRSS(runs []sample) string {
 	rss := median(runs, func(s sample) int64 { return s.rss })
+	if rss == 0 {
+		return "–" // of the floor nothing but time is measured
+	}
 	if rss <= median(runs, func(s sample) int64 { return s.rssFloor }) {
 		return "≤" + mebibytes(rss)
 	}

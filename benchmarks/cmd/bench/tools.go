@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,7 +22,14 @@ type tool struct {
 	init     []string
 	adopt    func() error // makes the new baseline the one to check against; not measured
 	check    []string
-	baseline string // file or folder whose size is the baseline's
+	tree     string   // for the scenario of changed files, like accept
+	accept   []string // takes what the last check found into the baseline
+	baseline string   // file or folder whose size is the baseline's
+	slow     bool     // takes part in few rounds
+}
+
+func (t tool) command(name string, argv []string) command {
+	return command{name: name, argv: argv, dir: t.dir}
 }
 
 // ownID is the id of the tool that the others are compared with.
@@ -30,9 +38,10 @@ const ownID = "intact"
 func own(binary, dir, tree string) tool {
 	state := filepath.Join(dir, "state")
 	return tool{
-		id: ownID, label: "**intact**", dir: dir, baseline: state,
-		init:  []string{binary, "--state", state, "init", tree},
-		check: []string{binary, "--state", state, "check"},
+		id: ownID, label: "**intact**", dir: dir, tree: tree, baseline: state,
+		init:   []string{binary, "--state", state, "init", tree},
+		check:  []string{binary, "--state", state, "check"},
+		accept: []string{binary, "--state", state, "accept", "--all", "--reason", "benchmark"},
 	}
 }
 
@@ -40,6 +49,9 @@ func own(binary, dir, tree string) tool {
 func peerIDs() []string {
 	return []string{"aide", "tripwire", "integrit", "hashdeep", "b3sum", "sha256sum"}
 }
+
+// slowPeers are those that take so long that one round has to be enough.
+func slowPeers() []string { return []string{"aide", "tripwire", "integrit", "hashdeep"} }
 
 // findTool looks in the places of system programs too, which an ordinary
 // user's PATH leaves out.
@@ -60,9 +72,9 @@ func findTool(name string) (string, bool) {
 }
 
 // peers returns the wanted peers that are installed and the names of those
-// that are not. batch is the number of files that find | xargs gives one
-// process.
-func peers(wanted, aides []string, work, tree string, batch int) (have []tool, missing []string) {
+// that are not. On trees of large files b3sum runs in one process too, with two
+// threads: that is the fastest known way to hash them.
+func peers(wanted, aides []string, work string, on *target) (have []tool, missing []string) {
 	for _, id := range wanted {
 		names := []string{id}
 		if id == "aide" {
@@ -77,8 +89,12 @@ func peers(wanted, aides []string, work, tree string, batch int) (have []tool, m
 				missing = append(missing, name)
 				continue
 			}
-			t := peer(id, bin, filepath.Join(work, "run", id+"-"+strconv.Itoa(i+1)), tree, batch)
+			t := peer(id, bin, filepath.Join(work, "run", id+"-"+strconv.Itoa(i+1)), on.path, on.batch())
+			t.slow = slices.Contains(slowPeers(), id)
 			have = append(have, t)
+			if id == "b3sum" && on.large() {
+				have = append(have, threads(bin, filepath.Join(work, "run", threadsID), on.path))
+			}
 		}
 	}
 	return have, missing
@@ -181,8 +197,20 @@ func hashdeep(bin, dir, tree string) tool {
 	}
 }
 
+// threadsID is the id of b3sum in one process.
+const threadsID = "b3sum-threads"
+
+func threads(bin, dir, tree string) tool {
+	sums := dir + "/sums"
+	return tool{
+		id: threadsID, label: "b3sum, 2 threads, content only", dir: dir, baseline: sums,
+		init:  []string{"sh", "-c", `find "$1" -type f -print0 | xargs -0 -r "$0" --num-threads 2 >"$2"`, bin, tree, sums},
+		check: []string{bin, "--num-threads", "2", "--quiet", "-c", sums},
+	}
+}
+
 // sums is find | xargs -P2. Each process writes a list of its own: two that
-// share a file cut each other's lines.
+// share a file cut each other's lines. batch is how many files one gets.
 func sums(id, dir, tree string, batch int, program ...string) tool {
 	const (
 		find = `from=$1 n=$2 to=$3; shift 3; find "$from" -type f -print0 | xargs -0 -r -P2 -n "$n" `

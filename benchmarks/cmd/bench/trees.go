@@ -112,6 +112,11 @@ func readAll(ctx context.Context, name string, buf []byte) {
 // processes share a tree of few files.
 func (t *target) batch() int { return max(1, min(500, t.totals.Files/4)) }
 
+// large reports whether the tree holds few files that are long.
+func (t *target) large() bool {
+	return t.totals.Files > 0 && t.totals.Bytes/int64(t.totals.Files) >= 1<<20
+}
+
 // memory returns a field of /proc/meminfo in bytes, 0 if unknown.
 func memory(field string) int64 {
 	b, err := os.ReadFile("/proc/meminfo")
