@@ -14,7 +14,12 @@ PKG          ?= ./...
 TESTFLAGS    ?=
 TEST_TIMEOUT ?= 4m
 FUZZTIME     ?= 30s
+
+# Flags for bench and soak, and for gate; the commit that gate compares with
+# (empty: where this branch left main).
 BENCHFLAGS   ?=
+GATEFLAGS    ?=
+BASE         ?=
 
 # A tool for developers, not a dependency of the program: its version is pinned
 # here and not in go.mod.
@@ -25,7 +30,7 @@ export CGO_ENABLED := 0
 BUILDFLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X intact/cmd/internal/cli.version=$(VERSION) -X intact/cmd/internal/cli.commit=$(COMMIT)'
 
 .DEFAULT_GOAL := build
-.PHONY: build scan test lint fmt vet staticcheck race fuzz cover bench reproducible ci clean help
+.PHONY: build scan test lint fmt vet staticcheck race fuzz cover bench gate soak reproducible ci clean help
 
 build: ## build the static binary bin/intact
 	$(GO) build $(BUILDFLAGS) -o bin/intact ./cmd/intact
@@ -79,8 +84,16 @@ cover: ## run the tests and say how much of each function they reach
 	$(GO) test -timeout 10m -coverpkg=./... -coverprofile=bin/cover.out $(TESTFLAGS) $(PKG)
 	@$(GO) tool cover -func=bin/cover.out
 
-bench: build ## run the benchmarks against other tools and print the table
+bench: build ## run the benchmarks against other tools and print the tables (45 minutes)
 	$(GO) run ./benchmarks/cmd/bench $(BENCHFLAGS)
+
+gate: ## fail where init or check of small takes a tenth more CPU time than at BASE
+	$(GO) run ./benchmarks/cmd/bench gate $(if $(BASE),-base '$(BASE)') $(GATEFLAGS)
+
+# The tree takes 40 GB of disk and ten million inodes; it is kept.
+soak: build ## ten million files, then every fuzz target for 5 minutes (hours)
+	$(GO) run ./benchmarks/cmd/bench -trees none -cold-trees none -changed huge -peers none -runs 1 -peer-timeout 2h $(BENCHFLAGS)
+	GO='$(GO)' .ci/fuzz 5m ./...
 
 reproducible: ## build twice in different folders and compare
 	GO='$(GO)' VERSION='$(VERSION)' COMMIT='$(COMMIT)' .ci/reproducible

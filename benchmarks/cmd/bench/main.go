@@ -2,10 +2,12 @@
 // trees and prints a Markdown report. See benchmarks/README.md.
 //
 //	bench [flags]          measure and print; -h lists the flags
+//	bench gate [flags]     compare the CPU time of this checkout with a base's
 //	bench floor [flags] D  measure the floor of one tree, for bench itself
 //
-// It exits 0 when every run of ours ended as expected, 1 when one failed or the
-// report could not be written, 2 on a usage error, 130 when interrupted (what was measured until then is printed, not saved). A
+// It exits 0 when every run of ours ended as expected, 1 when one failed, the
+// gate was not passed or the report could not be written, 2 on a usage error,
+// 130 when interrupted (what was measured until then is printed, not saved). A
 // peer that fails is shown and is no failure of the bench.
 package main
 
@@ -30,8 +32,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "floor" {
-		return runFloor(args[1:], stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "floor":
+			return runFloor(args[1:], stdout, stderr)
+		case "gate":
+			return runGate(ctx, args[1:], stdout, stderr)
+		}
 	}
 	o, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
