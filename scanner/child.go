@@ -56,8 +56,7 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 		return
 	}
 	if len(path) > entry.MaxKey {
-		if !l.deep {
-			l.deep = true
+		if l.deep.CompareAndSwap(false, true) {
 			l.w.gap(Gap{Path: l.t.path, Reason: ReasonPathTooLong, Detail: "directories in it have longer paths than a baseline holds", Subtree: true})
 		}
 		return

@@ -1,6 +1,7 @@
 package scanner
 
 import (
+	"bytes"
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
@@ -29,7 +30,8 @@ type worker struct {
 	began  time.Time // work on the present task
 }
 
-// job is one part of a directory on its way to the sink.
+// job is one part of a directory on its way to the sink, or a chunk of a wide
+// one.
 type job struct {
 	block   entry.Block
 	dir     *dirfd.Dir
@@ -58,12 +60,13 @@ func (w *worker) do(t *task) {
 	switch {
 	case t.segments != nil:
 		w.takeSegments(t.segments)
-		return
 	case t.job != nil:
 		w.largeFile(t)
-		return
+	case t.wide != nil:
+		w.chunk(t.wide)
+	default:
+		w.directory(t)
 	}
-	w.directory(t)
 }
 
 // recovered makes g of a bug in the handling of one object.
@@ -110,9 +113,14 @@ func (w *worker) directory(t *task) {
 	if !w.list(t) {
 		return
 	}
-	l := listing{w: w, t: t, points: w.root.Mounts().In(t.path)}
-	l.begin(0)
-	if t.path == "/" && t.only == nil && t.free {
+	points := w.root.Mounts().In(t.path)
+	if w.names.Len() >= entry.PartSize { // "/" itself is one entry more
+		w.spread(t, points)
+		return
+	}
+	l := listing{w: w, t: t, points: points, deep: new(atomic.Bool)}
+	l.begin(w.block)
+	if l.whole() {
 		l.self()
 	}
 	for i := range w.names.Len() {
@@ -122,8 +130,9 @@ func (w *worker) directory(t *task) {
 		l.one(w.names.Name(i), w.names.Kind(i))
 	}
 	if w.ctx.Err() == nil {
-		l.finish(nil)
+		w.finish(l.job, t.budget)
 	}
+	w.block = l.job.block.Entries
 	t.budget.spend(w.names.Len())
 }
 
@@ -187,24 +196,23 @@ func (w *worker) list(t *task) bool {
 	return true
 }
 
-// listing builds the parts of one directory.
+// listing builds one part of a directory, or one chunk of a wide one.
 type listing struct {
 	w      *worker
 	t      *task
 	points map[string]bool // names here that are mount points
 	job    *job
-	part   uint32
-	large  bool // the current part waits for large files
-	deep   bool // a child's path was too long: said once
+	deep   *atomic.Bool // a child's path was too long: said once
 }
 
-func (l *listing) begin(part uint32) {
-	l.part = part
+// begin starts with room as the entries' memory.
+func (l *listing) begin(room []entry.Entry) {
 	l.job = &job{dir: l.t.dir, mount: l.t.mount, pseudo: l.t.pseudo}
-	l.job.waiting.Store(1)
-	l.job.block = entry.Block{Dir: l.t.path, Part: part, Entries: l.w.block[:0]}
-	l.large = false
+	l.job.block = entry.Block{Dir: l.t.path, Entries: room[:0]}
 }
+
+// whole reports whether "/" itself belongs to the listing.
+func (l *listing) whole() bool { return l.t.path == "/" && l.t.only == nil && l.t.free }
 
 // self delivers "/" itself.
 func (l *listing) self() {
@@ -253,20 +261,10 @@ func (l *listing) drop() {
 	b.Entries = b.Entries[:len(b.Entries)-1]
 }
 
-// keep accepts the entry of the last slot. A part that was full already ends
-// before it.
+// keep accepts the entry of the last slot.
 func (l *listing) keep(e *entry.Entry, d policy.Decision) {
 	for _, o := range l.w.obs { // first: if one panics the entry is taken back
 		o.Entry(l.w.id, l.t.path, e)
-	}
-	b := &l.job.block
-	if len(b.Entries) > entry.PartSize {
-		last := b.Entries[entry.PartSize]
-		b.Entries = b.Entries[:entry.PartSize]
-		l.finish(last.Name)
-		l.begin(l.part + 1)
-		l.job.block.Entries = append(l.job.block.Entries, last)
-		e = &l.job.block.Entries[0]
 	}
 	l.w.tally.selected++
 	if e.Kind == entry.File {
@@ -274,31 +272,35 @@ func (l *listing) keep(e *entry.Entry, d policy.Decision) {
 	}
 }
 
-// finish delivers the part, or leaves it to the last large file.
-func (l *listing) finish(next []byte) {
-	j := l.job
-	j.block.Next = next
-	if !l.large {
-		l.w.block = j.block.Entries[:0]
-		l.w.deliver(&j.block)
+// leave notes that entry i of the job is left to a task of its own.
+func (j *job) leave(i int, f later) {
+	for len(j.later) <= i {
+		j.later = append(j.later, later{})
+	}
+	j.later[i] = f
+}
+
+// finish delivers part j, or a copy of it once its large files are hashed. The
+// memory of its entries is the caller's again.
+func (w *worker) finish(j *job, b *budget) {
+	if len(j.later) == 0 {
+		w.deliver(&j.block)
 		return
 	}
-	for i := range j.block.Entries {
-		j.block.Entries[i] = *j.block.Entries[i].Clone()
+	c := &job{dir: j.dir, mount: j.mount, pseudo: j.pseudo, later: j.later}
+	c.block = entry.Block{Dir: j.block.Dir, Part: j.block.Part, Next: bytes.Clone(j.block.Next), Entries: make([]entry.Entry, len(j.block.Entries))}
+	for i := range c.block.Entries {
+		c.block.Entries[i] = *j.block.Entries[i].Clone()
 	}
-	j.block.Next = append([]byte(nil), next...)
-	if next == nil {
-		j.block.Next = nil
-	}
-	l.w.block = nil
-	for i, f := range j.later {
+	c.waiting.Store(1)
+	for i, f := range c.later {
 		if f.name != nil {
-			j.dir.Hold()
-			j.waiting.Add(1)
-			l.w.push(&task{job: j, index: i, path: j.block.Dir.Join(f.name.Bytes()), budget: l.t.budget, last: f.leased})
+			c.dir.Hold()
+			c.waiting.Add(1)
+			w.push(&task{job: c, index: i, path: c.block.Dir.Join(f.name.Bytes()), budget: b, last: f.leased})
 		}
 	}
-	l.w.partDone(j)
+	w.partDone(c)
 }
 
 // partDone delivers a part when nothing of it is waited for any more.

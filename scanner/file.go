@@ -110,13 +110,8 @@ func (l *listing) peek(o *opening, set entry.Set) {
 // later leaves a file to a task of its own.
 func (l *listing) later(d policy.Decision, e *entry.Entry, f later) {
 	l.keep(e, d)
-	l.large = true
-	i := len(l.job.block.Entries) - 1
-	for len(l.job.later) <= i {
-		l.job.later = append(l.job.later, later{})
-	}
 	f.name = append(dirfd.Name(nil), f.name...)
-	l.job.later[i] = f
+	l.job.leave(len(l.job.block.Entries)-1, f)
 }
 
 // leased leaves a file that somebody holds a lease on, fcntl(2) F_SETLEASE, to

@@ -175,7 +175,13 @@ func (k *taken) wellFormed() {
 				k.t.Errorf("%q part %d: %q before %q", b.Dir, b.Part, b.Entries[i-1].Name, b.Entries[i].Name)
 			}
 		}
-		if k.err != nil || b.Next == nil {
+		if k.err != nil {
+			continue
+		}
+		if b.Next == nil {
+			if k.blocks[string(entry.PartKey(b.Dir, b.Part+1))] != nil {
+				k.t.Errorf("%q part %d does not say that another part follows", b.Dir, b.Part)
+			}
 			continue
 		}
 		if len(b.Entries) != entry.PartSize {

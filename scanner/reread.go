@@ -1,8 +1,10 @@
 package scanner
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
@@ -55,6 +57,8 @@ func Reread(ctx context.Context, r *dirfd.Root, p *policy.Effective, dir entry.P
 	s.push(t)
 	s.workers()
 	_, err := s.result()
+	// A part with large files comes when they are read.
+	slices.SortFunc(c.block.Entries, func(a, b entry.Entry) int { return bytes.Compare(a.Name, b.Name) })
 	return &c.block, c.gaps, err
 }
 

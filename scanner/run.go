@@ -108,8 +108,8 @@ func (w *worker) count() {
 	w.opt.Progress.Bytes.Add(n.bytes)
 }
 
-// task is one directory to list, or one large file to hash for a directory
-// that waits for it.
+// task is one directory to list, the next chunk of a wide one, or one large
+// file to hash for a directory that waits for it.
 type task struct {
 	dir    *dirfd.Dir // open, owned by the task; nil: open name in parent
 	parent *dirfd.Dir // a reference, only when dir is nil
@@ -124,6 +124,7 @@ type task struct {
 	only   [][]byte // Reread: just these names, and nothing below
 	free   bool     // the whole directory is inside Options.Limit
 
+	wide  *wide
 	job   *job // large file: the part that waits
 	index int
 
@@ -229,6 +230,10 @@ func (t *task) release() {
 	if t.parent != nil {
 		t.parent.Release()
 		t.parent = nil
+	}
+	if t.wide != nil {
+		t.wide.leave()
+		t.wide = nil
 	}
 	if t.job != nil {
 		t.job.dir.Release()

@@ -11,21 +11,32 @@ import (
 )
 
 // Names is a reusable list of directory entries. The names stand
-// NUL-terminated in one arena.
+// NUL-terminated in blocks: a list that grows is not copied.
 type Names struct {
-	arena []byte
-	items []item
-	buf   []byte
+	blocks [][]byte
+	bytes  int // of names with their terminators
+	items  []item
+	buf    []byte
 }
 
 type item struct {
-	off  uint32
+	at   uint32 // block and place in it, see blockBits
 	len  uint16 // with the terminator
 	kind entry.Kind
 }
 
-// keepArena is the arena size above which Reset gives memory back.
-const keepArena = 1 << 20
+// A block holds 64 KiB of names; the low blockBits of a place tell where in
+// its block.
+const (
+	blockBits = 16
+	blockSize = 1 << blockBits
+)
+
+// keepBlocks and keepItems are what Reset keeps for the next list.
+const (
+	keepBlocks = 16
+	keepItems  = 16 << 10
+)
 
 // Len returns the number of names.
 func (l *Names) Len() int { return len(l.items) }
@@ -33,7 +44,9 @@ func (l *Names) Len() int { return len(l.items) }
 // Name returns the i-th name, valid until the list is reset.
 func (l *Names) Name(i int) Name {
 	it := l.items[i]
-	return Name(l.arena[it.off : it.off+uint32(it.len) : it.off+uint32(it.len)])
+	from := it.at & (blockSize - 1)
+	to := from + uint32(it.len)
+	return Name(l.blocks[it.at>>blockBits][from:to:to])
 }
 
 // Kind returns the type that the listing gave, KindUnknown if it gave none.
@@ -41,10 +54,24 @@ func (l *Names) Kind(i int) entry.Kind { return l.items[i].kind }
 
 // Reset empties the list.
 func (l *Names) Reset() {
-	if cap(l.arena) > keepArena {
-		l.arena, l.items = nil, nil
+	if len(l.blocks) > keepBlocks {
+		clear(l.blocks[keepBlocks:])
+		l.blocks = l.blocks[:keepBlocks]
 	}
-	l.arena, l.items = l.arena[:0], l.items[:0]
+	for i := range l.blocks {
+		l.blocks[i] = l.blocks[i][:0]
+	}
+	if cap(l.items) > keepItems {
+		l.items = nil
+	}
+	l.items, l.bytes = l.items[:0], 0
+}
+
+// Detach returns the names as a list of their own and leaves l empty.
+func (l *Names) Detach() *Names {
+	d := &Names{blocks: l.blocks, bytes: l.bytes, items: l.items}
+	l.blocks, l.bytes, l.items = nil, 0, nil
+	return d
 }
 
 // Add appends a name with an unknown kind.
@@ -53,23 +80,48 @@ func (l *Names) Add(name string) {
 }
 
 func (l *Names) add(name []byte, k entry.Kind) {
-	l.items = append(l.items, item{uint32(len(l.arena)), uint16(len(name) + 1), k})
-	l.arena = append(append(l.arena, name...), 0)
+	b := l.room(len(name) + 1)
+	at := len(l.blocks[b])
+	l.blocks[b] = append(append(l.blocks[b], name...), 0)
+	l.bytes += len(name) + 1
+	l.items = append(l.items, item{uint32(b<<blockBits | at), uint16(len(name) + 1), k})
+}
+
+// room returns the number of the block that n more bytes fit in. Blocks are
+// filled in their order; those behind the last name are empty.
+func (l *Names) room(n int) int {
+	b := 0
+	if len(l.items) > 0 {
+		b = int(l.items[len(l.items)-1].at >> blockBits)
+	}
+	for ; b < len(l.blocks); b++ {
+		if len(l.blocks[b])+n <= blockSize {
+			return b
+		}
+	}
+	size := blockSize
+	if b == 0 {
+		size = 4 << 10 // most directories are small
+	}
+	l.blocks = append(l.blocks, make([]byte, 0, max(size, n)))
+	return b
 }
 
 // Sort orders the names by their bytes.
 func (l *Names) Sort() {
-	slices.SortFunc(l.items, func(a, b item) int {
-		return bytes.Compare(l.arena[a.off:a.off+uint32(a.len)-1], l.arena[b.off:b.off+uint32(b.len)-1])
-	})
+	slices.SortFunc(l.items, func(a, b item) int { return bytes.Compare(l.text(a), l.text(b)) })
 }
 
 // Unique removes repeated names from a sorted list: a directory that changes
 // while it is read can list a name twice.
 func (l *Names) Unique() {
-	l.items = slices.CompactFunc(l.items, func(a, b item) bool {
-		return bytes.Equal(l.arena[a.off:a.off+uint32(a.len)], l.arena[b.off:b.off+uint32(b.len)])
-	})
+	l.items = slices.CompactFunc(l.items, func(a, b item) bool { return bytes.Equal(l.text(a), l.text(b)) })
+}
+
+// text returns the name of an item without the terminator.
+func (l *Names) text(it item) []byte {
+	from := it.at & (blockSize - 1)
+	return l.blocks[it.at>>blockBits][from : from+uint32(it.len)-1]
 }
 
 // direntName is the offset of d_name in struct linux_dirent64 (getdents64(2)).
@@ -119,7 +171,7 @@ func (l *Names) fill(read func([]byte) (int, error), maxBytes, maxNames int) (ba
 				kind = kindOf(uint32(t) << 12)
 			}
 			b = b[size:]
-			if seen++; seen > maxNames || len(l.arena)+len(name)+1 > maxBytes {
+			if seen++; seen > maxNames || l.bytes+len(name)+1 > maxBytes {
 				return bad, unix.EFBIG
 			}
 			switch {
