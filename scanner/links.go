@@ -8,23 +8,27 @@ import (
 	"intact/scanner/entry"
 )
 
-// maxLinks caps the table of hard links; beyond it every name is hashed.
-const maxLinks = 1 << 20
+// maxLinks caps the table of hard links, at some 150 bytes each; beyond it
+// every name is hashed.
+const maxLinks = 1 << 16
 
 // linkTable remembers the digest of files with several names, so that each
-// inode is read once.
+// inode is read once. An inode is forgotten with the last of its names.
 type linkTable struct {
-	mu sync.Mutex
-	by map[objectID]*link // guarded by mu
+	mu      sync.Mutex
+	settled *sync.Cond         // some link was settled; made with by
+	by      map[objectID]*link // guarded by mu
 }
 
-// link is one inode. The fields behind ready are set before it is closed.
+// link is one inode. linkTable.mu guards it.
 type link struct {
-	ready  chan struct{}
-	stat   dirfd.Stat
-	ok     bool
-	sum    digest.Digest
-	hashed int64
+	left    uint32 // names that were not seen yet
+	done    bool   // what follows is set
+	ok      bool
+	size    int64 // all of it is under sum
+	mtime   entry.Time
+	ctime   entry.Time
+	content digest.Digest
 }
 
 // claim returns nil for a file with one name; else the inode's link, owned by
@@ -38,22 +42,27 @@ func (t *linkTable) claim(st *dirfd.Stat) *claimed {
 	defer t.mu.Unlock()
 	if t.by == nil {
 		t.by = map[objectID]*link{}
+		t.settled = sync.NewCond(&t.mu)
 	}
 	if l := t.by[id]; l != nil {
-		return &claimed{l, false}
+		if l.left--; l.left == 0 {
+			delete(t.by, id)
+		}
+		return &claimed{t, l, false}
 	}
-	if len(t.by) == maxLinks {
+	if len(t.by) >= maxLinks {
 		return nil
 	}
-	l := &link{ready: make(chan struct{})}
+	l := &link{left: st.Nlink - 1}
 	t.by[id] = l
-	return &claimed{l, true}
+	return &claimed{t, l, true}
 }
 
 // claimed is one worker's view of a link.
 type claimed struct {
-	*link
-	mine bool
+	table *linkTable
+	link  *link
+	mine  bool
 }
 
 // known waits for the owner and takes its digest if the inode has not changed
@@ -62,11 +71,16 @@ func (c *claimed) known(e *entry.Entry, st *dirfd.Stat) bool {
 	if c == nil || c.mine {
 		return false
 	}
-	<-c.ready
-	if !c.ok || !c.stat.Same(st) {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	for !c.link.done {
+		c.table.settled.Wait()
+	}
+	l := c.link
+	if !l.ok || l.size != st.Size || l.mtime != st.Mtime || l.ctime != st.Ctime || st.Kind != entry.File {
 		return false
 	}
-	e.Digest, e.Hashed = c.sum, c.hashed
+	e.Digest, e.Hashed = l.content, l.size
 	e.Have |= entry.Content
 	return true
 }
@@ -76,6 +90,10 @@ func (c *claimed) settle(e *entry.Entry, st *dirfd.Stat, ok bool) {
 	if c == nil || !c.mine {
 		return
 	}
-	c.stat, c.ok, c.sum, c.hashed = *st, ok && e.Hashed == st.Size, e.Digest, e.Hashed
-	close(c.ready)
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	l := c.link
+	l.done, l.ok = true, ok && e.Hashed == st.Size
+	l.size, l.mtime, l.ctime, l.content = st.Size, st.Mtime, st.Ctime, e.Digest
+	c.table.settled.Broadcast()
 }
