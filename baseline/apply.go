@@ -20,10 +20,10 @@ import (
 func (g *Generation) Apply(ctx context.Context, s *Store, picks iter.Seq2[*diff.Change, error], rows []diff.RowChange, note statement.Note) (*statement.Statement, error) {
 	a := applier{g: g}
 	var err error
-	if a.ops, err = newSpool(s.path(baselineDir), 1); err != nil {
+	if a.ops, err = newSpool(s.path(baselineDir), 1, 0); err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
-	defer a.ops.close()
+	defer a.close()
 	if err := a.collect(ctx, picks); err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
@@ -51,8 +51,9 @@ func (g *Generation) Apply(ctx context.Context, s *Store, picks iter.Seq2[*diff.
 type applier struct {
 	g    *Generation
 	ops  *spool
-	refs []ref
-	head *op // of refs[0], once decoded
+	next func() (ref, error, bool) // the operations in order; nil at the end
+	stop func()
+	head *op // taken from next and not yet applied
 	w    *fileWriter
 	pack packer
 	one  packer
@@ -86,9 +87,18 @@ func (a *applier) collect(ctx context.Context, picks iter.Seq2[*diff.Change, err
 			return fmt.Errorf("%q: %w", string(c.Path), err)
 		}
 	}
-	var err error
-	a.refs, err = a.ops.sorted()
+	refs, err := a.ops.sorted()
+	if err == nil {
+		a.next, a.stop = iter.Pull2(refs)
+	}
 	return err
+}
+
+func (a *applier) close() {
+	if a.stop != nil {
+		a.stop()
+	}
+	a.ops.close()
 }
 
 var errBadChange = errors.New("malformed change")
@@ -166,14 +176,22 @@ func (a *applier) single(e *entry.Entry, set entry.Set) ([]byte, error) {
 
 // peek returns the next operation, nil at the end.
 func (a *applier) peek() (*op, error) {
-	if a.head != nil || len(a.refs) == 0 {
+	if a.head != nil || a.next == nil {
 		return a.head, nil
 	}
-	key := a.refs[0].key
-	v, err := a.ops.read(a.refs[0], nil)
+	r, err, ok := a.next()
+	if !ok {
+		a.next = nil
+		return nil, nil
+	}
+	var v []byte
+	if err == nil {
+		v, err = a.ops.read(r, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
+	key := bytes.Clone(r.key)
 	o := &op{}
 	i := bytes.Index(key[1:], []byte{0, 0}) + 1
 	o.dirKey, o.name = key[:i], key[i+2:]
@@ -195,7 +213,7 @@ func (a *applier) peek() (*op, error) {
 // refused.
 func (a *applier) take() error {
 	o := a.head
-	a.head, a.refs = nil, a.refs[1:]
+	a.head = nil
 	next, err := a.peek()
 	if err == nil && next != nil && bytes.Equal(next.dirKey, o.dirKey) && bytes.Equal(next.name, o.name) {
 		err = fmt.Errorf("%w: two changes of %q", ErrConflict, string(o.path()))

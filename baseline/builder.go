@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 
@@ -58,7 +59,7 @@ func (p *packer) pack(b *entry.Block, sets entry.Sets) (key []byte, out entry.Pa
 // NewBuilder starts a generation from a scan with that many workers. sets and
 // policy (its canonical text) are stored as they are.
 func (s *Store) NewBuilder(workers int, sets entry.Sets, policy []byte) (*Builder, error) {
-	sp, err := newSpool(s.path(baselineDir), workers)
+	sp, err := newSpool(s.path(baselineDir), workers, 0)
 	if err != nil {
 		return nil, fmt.Errorf("build baseline: %w", err)
 	}
@@ -151,7 +152,7 @@ func (b *Builder) write(ctx context.Context) (*written, error) {
 	return w.finish(ctx)
 }
 
-func (b *Builder) fill(ctx context.Context, w *fileWriter, refs []ref) error {
+func (b *Builder) fill(ctx context.Context, w *fileWriter, refs iter.Seq2[ref, error]) error {
 	if err := putMeta(w, b.policy, b.sets); err != nil {
 		return err
 	}
@@ -163,11 +164,13 @@ func (b *Builder) fill(ctx context.Context, w *fileWriter, refs []ref) error {
 		return err
 	}
 	var buf []byte
-	for _, r := range refs {
-		if err := context.Cause(ctx); err != nil {
+	for r, err := range refs {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
 			return err
 		}
-		var err error
 		if buf, err = b.dirs.read(r, buf); err != nil {
 			return err
 		}

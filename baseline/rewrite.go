@@ -10,13 +10,16 @@ import (
 
 // dirs streams the stored directories, changed where operations say so.
 func (a *applier) dirs(ctx context.Context, cur *cursor) error {
-	for have := cur.next(); have || len(a.refs) > 0; {
+	for have := cur.next(); ; {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
 		o, err := a.peek()
 		if err != nil {
 			return err
+		}
+		if !have && o == nil {
+			return nil
 		}
 		order := 1
 		if have {
@@ -35,7 +38,6 @@ func (a *applier) dirs(ctx context.Context, cur *cursor) error {
 			return err
 		}
 	}
-	return nil
 }
 
 // directory rewrites one directory; stored says that cur stands at its first

@@ -24,26 +24,26 @@ const maxGroup = 1 << 20
 
 // references are the sorted references of a spool.
 type references struct {
-	objects  *sorter // added and removed, by inode, device and birth time
-	contents *sorter // added and removed files, by content
-	names    *sorter // changes of inodes with several names
+	objects  *Sorter // added and removed, by inode, device and birth time
+	contents *Sorter // added and removed files, by content
+	names    *Sorter // changes of inodes with several names
 }
 
 func newReferences(dir string, limit int) references {
 	return references{
-		newSorter(dir, limit, bytes.Compare),
-		newSorter(dir, limit, bytes.Compare),
-		newSorter(dir, limit, bytes.Compare),
+		NewSorter(dir, limit, bytes.Compare),
+		NewSorter(dir, limit, bytes.Compare),
+		NewSorter(dir, limit, bytes.Compare),
 	}
 }
 
 func (r references) close() error {
-	return errors.Join(r.objects.close(), r.contents.close(), r.names.close())
+	return errors.Join(r.objects.Close(), r.contents.Close(), r.names.Close())
 }
 
-func put(s *sorter, key []byte, at int64, side uint64) error {
+func put(s *Sorter, key []byte, at int64, side uint64) error {
 	sum := digest.Sum(key)
-	return s.add(func(dst []byte) []byte {
+	return s.Add(func(dst []byte) []byte {
 		dst = append(dst, sum[:sharedSize]...)
 		return binary.BigEndian.AppendUint64(dst, uint64(at)<<1|side)
 	})
@@ -120,7 +120,7 @@ func nameKey(c *Change) []byte {
 
 // groups calls do with the places of each group of equal references that has
 // two members at least, removed and added ones apart, each in tree order.
-func groups(ctx context.Context, s *sorter, do func(removed, added []int64) error) error {
+func groups(ctx context.Context, s *Sorter, do func(removed, added []int64) error) error {
 	var last [sharedSize]byte
 	var sides [2][]int64
 	flush := func() error {
@@ -131,7 +131,7 @@ func groups(ctx context.Context, s *sorter, do func(removed, added []int64) erro
 		return do(sides[0], sides[1])
 	}
 	n := 0
-	for b, err := range merge(s) {
+	for b, err := range Merge(s) {
 		if err != nil {
 			return err
 		}

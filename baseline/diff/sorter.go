@@ -13,9 +13,10 @@ import (
 	"slices"
 )
 
-// sorter is an external merge sort of byte records: sorted runs go to an
-// unlinked file when the records in memory pass the limit.
-type sorter struct {
+// Sorter is an external merge sort of byte records: sorted runs go to an
+// unlinked file when the records in memory pass the limit. It is not safe for
+// concurrent use.
+type Sorter struct {
 	dir     string
 	limit   int // bytes of records and index in memory
 	compare func(a, b []byte) int
@@ -39,12 +40,14 @@ type run struct{ start, end int64 }
 // most a few hundred KiB.
 const maxRecord = 1 << 28
 
-func newSorter(dir string, limit int, compare func(a, b []byte) int) *sorter {
-	return &sorter{dir: dir, limit: limit, compare: compare}
+// NewSorter sorts by compare and keeps limit bytes in memory. Files are made in
+// dir, "" for the system's folder for such.
+func NewSorter(dir string, limit int, compare func(a, b []byte) int) *Sorter {
+	return &Sorter{dir: dir, limit: limit, compare: compare}
 }
 
-// add puts in the record that fill appends to its argument.
-func (s *sorter) add(fill func(dst []byte) []byte) error {
+// Add puts in the record that fill appends to its argument.
+func (s *Sorter) Add(fill func(dst []byte) []byte) error {
 	if len(s.index) > 0 && len(s.arena)+recordSize*len(s.index) >= s.limit {
 		if err := s.spill(); err != nil {
 			return err
@@ -59,14 +62,14 @@ func (s *sorter) add(fill func(dst []byte) []byte) error {
 	return nil
 }
 
-func (s *sorter) sort() {
+func (s *Sorter) sort() {
 	slices.SortFunc(s.index, func(a, b record) int {
 		return s.compare(s.arena[a.start:a.end], s.arena[b.start:b.end])
 	})
 }
 
 // spill writes what is in memory to the file as one sorted run.
-func (s *sorter) spill() error {
+func (s *Sorter) spill() error {
 	if s.file == nil {
 		f, err := unlinked(s.dir)
 		if err != nil {
@@ -94,7 +97,7 @@ func (s *sorter) spill() error {
 
 // unlinked makes a temporary file that has no name any more.
 func unlinked(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, "intact-spool-*")
+	f, err := os.CreateTemp(dir, "intact-spool-*.tmp")
 	if err != nil {
 		return nil, fmt.Errorf("make spool: %w", err)
 	}
@@ -104,7 +107,8 @@ func unlinked(dir string) (*os.File, error) {
 	return f, nil
 }
 
-func (s *sorter) close() error {
+// Close removes the file.
+func (s *Sorter) Close() error {
 	s.arena, s.index, s.runs = nil, nil, nil
 	if s.file == nil {
 		return nil
@@ -121,7 +125,7 @@ type source struct {
 	rank int
 }
 
-func (s *sorter) memory() *source {
+func (s *Sorter) memory() *source {
 	s.sort()
 	i, src := 0, &source{}
 	src.next = func() error {
@@ -136,7 +140,7 @@ func (s *sorter) memory() *source {
 	return src
 }
 
-func (s *sorter) stored(r run, buffer int) *source {
+func (s *Sorter) stored(r run, buffer int) *source {
 	in := bufio.NewReaderSize(io.NewSectionReader(s.file, r.start, r.end-r.start), buffer)
 	src := &source{}
 	src.next = func() error {
@@ -182,7 +186,7 @@ func (h *sources) Pop() any {
 
 // settle frees the memory of a sorter that has runs on disk anyway, before
 // they are merged.
-func (s *sorter) settle() error {
+func (s *Sorter) settle() error {
 	if len(s.runs) == 0 {
 		return nil
 	}
@@ -191,9 +195,9 @@ func (s *sorter) settle() error {
 	return err
 }
 
-// merge returns the records of all sorters in order; they share one compare
+// Merge returns the records of all sorters in order; they share one compare
 // function. A record is valid until the next one is asked for.
-func merge(sorters ...*sorter) iter.Seq2[[]byte, error] {
+func Merge(sorters ...*Sorter) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		h := &sources{compare: sorters[0].compare}
 		start := func(s *source) error {

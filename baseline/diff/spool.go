@@ -22,7 +22,7 @@ var ErrClosed = errors.New("spool is closed")
 //	Add … Add  →  sorted runs  →  merge, rewrite  →  one tape in tree order
 //	tape  →  sorted references (24 bytes each)  →  pairs and links  →  marks on the tape
 type Spool struct {
-	raw     []*sorter // by worker, each owned by it until Finish
+	raw     []*Sorter // by worker, each owned by it until Finish
 	tape    tape
 	refs    references
 	folding []openDir // above the change that Finish is at
@@ -47,7 +47,7 @@ func NewSpool(tmpdir string, workers, limit int) *Spool {
 	s := &Spool{tape: tape{dir: tmpdir, limit: limit / 4}}
 	workers = max(workers, 1)
 	for range workers {
-		s.raw = append(s.raw, newSorter(tmpdir, limit/2/workers, compareEncodings))
+		s.raw = append(s.raw, NewSorter(tmpdir, limit/2/workers, compareEncodings))
 	}
 	s.refs = newReferences(tmpdir, limit/4/3)
 	return s
@@ -62,7 +62,7 @@ func (s *Spool) Add(w int, c *Change) error {
 	if w < 0 || w >= len(s.raw) {
 		return fmt.Errorf("spool a change: worker %d of %d", w, len(s.raw))
 	}
-	return s.raw[w].add(func(dst []byte) []byte { return AppendChange(dst, c) })
+	return s.raw[w].Add(func(dst []byte) []byte { return AppendChange(dst, c) })
 }
 
 // Finish sorts what was added, gives every change as it was added to rewrite
@@ -90,7 +90,7 @@ func (s *Spool) Finish(ctx context.Context, rewrite func(*Change) error) (*Resul
 // write puts the changes on the tape in order and collects the references.
 func (s *Spool) write(ctx context.Context, rewrite func(*Change) error) error {
 	n := 0
-	for b, err := range merge(s.raw...) {
+	for b, err := range Merge(s.raw...) {
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (s *Spool) write(ctx context.Context, rewrite func(*Change) error) error {
 		}
 	}
 	for _, r := range s.raw {
-		if err := r.close(); err != nil {
+		if err := r.Close(); err != nil {
 			return fmt.Errorf("close spool: %w", err)
 		}
 	}
@@ -166,7 +166,7 @@ func (s *Spool) Close() error {
 	s.done = true
 	errs := []error{s.tape.close(), s.refs.close()}
 	for _, r := range s.raw {
-		errs = append(errs, r.close())
+		errs = append(errs, r.Close())
 	}
 	return errors.Join(errs...)
 }
