@@ -63,9 +63,9 @@ type accept struct {
 	match *policy.Effective // of Paths, nil with All
 	gen   *baseline.Generation
 	set   *baseline.Pending
-	pick  map[entry.Path]bool // changes that are taken by themselves
-	left  map[entry.Path]bool // changes that stay pending
-	stays []string            // why, for people
+	pick  *pathSet // changes that are taken by themselves
+	left  *pathSet // changes that stay pending
+	stays []string // why, for people
 }
 
 // matcher compiles the patterns of --path.
@@ -108,7 +108,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	for _, w := range a.stays {
 		a.env.warn("%s", w)
 	}
-	if len(a.pick)+len(rows) == 0 {
+	if a.pick.size()+len(rows) == 0 {
 		return Outcome{}, usageError("accept: nothing in report %s is selected", id)
 	}
 	if a.o.DryRun {
@@ -121,7 +121,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	_, err = fmt.Fprintf(a.env.Stdout, "accepted %d changes of report %s: generation %d, root %s\n", len(a.pick)+len(rows), id, made.Generation, made.Short())
+	_, err = fmt.Fprintf(a.env.Stdout, "accepted %d changes of report %s: generation %d, root %s\n", a.pick.size()+len(rows), id, made.Generation, made.Short())
 	return Done(), err
 }
 
@@ -173,7 +173,7 @@ func (a *accept) changes() iter.Seq2[*diff.Change, error] {
 // choose judges the pending changes again, with the same rules as the report,
 // and picks those that the options select.
 func (a *accept) choose(ctx context.Context) error {
-	a.pick, a.left = map[entry.Path]bool{}, map[entry.Path]bool{}
+	a.pick, a.left = newPathSet(), newPathSet()
 	critical, lost := 0, 0
 	floor, err := a.floors()
 	if err != nil {
@@ -188,14 +188,14 @@ func (a *accept) choose(ctx context.Context) error {
 			if f.Change == "" { // once, by the finding that tells of the loss
 				lost++
 			}
-			a.left[c.Path] = true
+			a.left.add(c.Path)
 		case a.match != nil && !a.matches(c.Path) && !(c.From != "" && a.matches(c.From)):
-			a.left[c.Path] = true
+			a.left.add(c.Path)
 		case a.match == nil && f.Severity == rules.Critical:
 			critical++
-			a.left[c.Path] = true
+			a.left.add(c.Path)
 		default:
-			a.pick[c.Path] = true
+			a.pick.add(c.Path)
 		}
 		return nil
 	})
@@ -254,8 +254,8 @@ func (a *accept) picks() iter.Seq2[*diff.Change, error] {
 
 // parents returns the directories that something chosen happened in. They may
 // come before it: a move ends a name in one directory and begins one in another.
-func (a *accept) parents() (map[entry.Path]bool, error) {
-	m := map[entry.Path]bool{}
+func (a *accept) parents() (*pathSet, error) {
+	m := newPathSet()
 	if a.match == nil {
 		return m, nil // all times are taken
 	}
@@ -266,27 +266,27 @@ func (a *accept) parents() (map[entry.Path]bool, error) {
 		if c.Folded && c.Kind != diff.Renamed || !a.takes(c, nil) {
 			continue
 		}
-		m[c.Path.Dir()] = true
+		m.add(c.Path.Dir())
 		if c.From != "" {
-			m[c.From.Dir()] = true
+			m.add(c.From.Dir())
 		}
 	}
 	return m, nil
 }
 
-func (a *accept) takes(c *diff.Change, parents map[entry.Path]bool) bool {
+func (a *accept) takes(c *diff.Change, parents *pathSet) bool {
 	switch {
 	case c.Kind == diff.Unverified || c.Lost != 0:
 		return false
-	case a.pick[c.Path]:
+	case a.pick.holds(c.Path):
 		return true
-	case a.left[c.Path]:
+	case a.left.holds(c.Path):
 		return false
 	case c.LinkOf != "":
-		return a.pick[c.LinkOf]
+		return a.pick.holds(c.LinkOf)
 	case c.Folded && c.Kind == diff.Renamed:
 		for p := c.Path.Dir(); ; p = p.Dir() {
-			if a.pick[p] {
+			if a.pick.holds(p) {
 				return true
 			}
 			if p == "/" {
@@ -294,7 +294,7 @@ func (a *accept) takes(c *diff.Change, parents map[entry.Path]bool) bool {
 			}
 		}
 	case c.Folded:
-		return a.match == nil || parents[c.Path]
+		return a.match == nil || parents.holds(c.Path)
 	}
 	return false
 }
