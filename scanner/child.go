@@ -1,6 +1,7 @@
 package scanner
 
 import (
+	"bytes"
 	"errors"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 	}
 	var open *dirfd.Dir
 	const fdAttrs = entry.XattrAttr | entry.ACL | entry.SELinux | entry.Flags
-	if sel && set.For(entry.Dir)&fdAttrs != 0 || state != nil && l.w.root.OpenDirs() < l.w.keepOpen {
+	if sel && set.For(entry.Dir)&fdAttrs != 0 || state != nil && l.w.places.room() {
 		var err error
 		open, err = l.t.dir.OpenDir(n)
 		if err == unix.EACCES && !sel && !lists(state) {
@@ -61,12 +62,12 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 		}
 		return
 	}
-	t := &task{path: path, state: state, mount: mount, pseudo: pseudo, seen: objectID{st.Device, st.Inode}, free: l.w.opt.free(path), budget: l.w.budget.of(d, path, l.t.budget)}
-	if open != nil && l.w.root.OpenDirs() < l.w.keepOpen {
-		t.dir = open.Hold()
-	} else {
-		t.parent, t.name = l.t.dir.Hold(), append(dirfd.Name(nil), n...)
+	at := &place{parent: l.t.place, name: bytes.Clone(n), seen: objectID{st.Device, st.Inode}, mount: mountOf(st)}
+	t := &task{place: at, path: path, state: state, mount: mount, pseudo: pseudo, free: l.w.opt.free(path), budget: l.w.budget.of(d, path, l.t.budget)}
+	if open != nil {
+		l.w.places.keep(at, open)
 	}
+	l.w.places.keep(l.t.place, l.t.dir) // last: it serves all its children
 	l.w.push(t)
 }
 

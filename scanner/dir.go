@@ -34,7 +34,7 @@ type worker struct {
 // one.
 type job struct {
 	block   entry.Block
-	dir     *dirfd.Dir
+	place   *place
 	mount   uint64
 	pseudo  bool
 	waiting atomic.Int32 // large files not yet hashed, plus one while the part is being filled
@@ -130,40 +130,10 @@ func (w *worker) directory(t *task) {
 		l.one(w.names.Name(i), w.names.Kind(i))
 	}
 	if w.ctx.Err() == nil {
-		w.finish(l.job, t.budget)
+		w.finish(l.job, t.dir, t.budget)
 	}
 	w.block = l.job.block.Entries
 	t.budget.spend(w.names.Len())
-}
-
-// openTask opens the task's directory unless it was handed over open, and
-// checks that it is the one that was listed.
-func (w *worker) openTask(t *task) bool {
-	if t.dir != nil {
-		return true
-	}
-	d, err := t.parent.OpenDir(t.name)
-	if err == unix.EACCES && !lists(t.state) {
-		d, err = t.parent.OpenPath(t.name)
-	}
-	if err != nil {
-		if err == unix.ENOENT {
-			return false // the parent's entry tells; what was below is gone
-		}
-		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
-		return false
-	}
-	t.dir = d
-	var st dirfd.Stat
-	if err := d.StatSelf(&st); err != nil {
-		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
-		return false
-	}
-	if (objectID{st.Device, st.Inode}) != t.seen {
-		w.gap(Gap{Path: t.path, Reason: ReasonReplaced, Subtree: true})
-		return false
-	}
-	return true
 }
 
 // list fills w.names with the sorted names that matter in t's directory.
@@ -207,7 +177,7 @@ type listing struct {
 
 // begin starts with room as the entries' memory.
 func (l *listing) begin(room []entry.Entry) {
-	l.job = &job{dir: l.t.dir, mount: l.t.mount, pseudo: l.t.pseudo}
+	l.job = &job{place: l.t.place, mount: l.t.mount, pseudo: l.t.pseudo}
 	l.job.block = entry.Block{Dir: l.t.path, Entries: room[:0]}
 }
 
@@ -282,12 +252,15 @@ func (j *job) leave(i int, f later) {
 
 // finish delivers part j, or a copy of it once its large files are hashed. The
 // memory of its entries is the caller's again.
-func (w *worker) finish(j *job, b *budget) {
+func (w *worker) finish(j *job, dir *dirfd.Dir, b *budget) {
 	if len(j.later) == 0 {
 		w.deliver(&j.block)
 		return
 	}
-	c := &job{dir: j.dir, mount: j.mount, pseudo: j.pseudo, later: j.later}
+	if dir != nil {
+		w.places.keep(j.place, dir)
+	}
+	c := &job{place: j.place, mount: j.mount, pseudo: j.pseudo, later: j.later}
 	c.block = entry.Block{Dir: j.block.Dir, Part: j.block.Part, Next: bytes.Clone(j.block.Next), Entries: make([]entry.Entry, len(j.block.Entries))}
 	for i := range c.block.Entries {
 		c.block.Entries[i] = *j.block.Entries[i].Clone()
@@ -295,7 +268,6 @@ func (w *worker) finish(j *job, b *budget) {
 	c.waiting.Store(1)
 	for i, f := range c.later {
 		if f.name != nil {
-			c.dir.Hold()
 			c.waiting.Add(1)
 			w.push(&task{job: c, index: i, path: c.block.Dir.Join(f.name.Bytes()), budget: b, last: f.leased})
 		}

@@ -150,7 +150,7 @@ func (w *worker) largeFile(t *task) {
 			w.recovered(Gap{Path: t.path, Attrs: set.For(entry.File) &^ e.Have}, r)
 		}
 	}()
-	f, err := w.open(j.dir, n)
+	f, err := w.open(j.place, n)
 	if err != nil {
 		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Attrs: missing})
 		return
@@ -173,7 +173,12 @@ func (w *worker) largeFile(t *task) {
 const leaseLimit = 50 * time.Second
 
 // open opens a file for reading and waits for its lease to be broken.
-func (w *worker) open(dir *dirfd.Dir, n dirfd.Name) (dirfd.File, error) {
+func (w *worker) open(at *place, n dirfd.Name) (dirfd.File, error) {
+	dir, err := w.places.reach(at)
+	if err != nil {
+		return dirfd.File{}, err
+	}
+	defer dir.Release()
 	w.mu.Lock()
 	until := w.leases
 	w.mu.Unlock()

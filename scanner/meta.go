@@ -89,7 +89,7 @@ func reasonOf(err error) Reason {
 		return ReasonTimeout
 	case errors.Is(err, unix.ENOENT):
 		return ReasonVanished
-	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO):
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENXIO), errors.Is(err, errReplaced):
 		return ReasonReplaced
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
 		return ReasonUnsupported
@@ -107,7 +107,7 @@ func reasonOf(err error) Reason {
 
 // detailOf returns the error's text unless the reason says it all.
 func detailOf(err error) string {
-	if err == nil || errors.Is(err, unix.EACCES) || errors.Is(err, errBudget) {
+	if err == nil || errors.Is(err, unix.EACCES) || errors.Is(err, errBudget) || err == errReplaced {
 		return ""
 	}
 	return err.Error()

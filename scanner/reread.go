@@ -50,7 +50,8 @@ func Reread(ctx context.Context, r *dirfd.Root, p *policy.Effective, dir entry.P
 		d.Release()
 		return nil, nil, fmt.Errorf("reread %q: %w", dir, err)
 	}
-	t := &task{dir: d, path: dir, state: state, mount: mountOf(&st), only: names, free: true}
+	s.places.root = d
+	t := &task{dir: d.Hold(), place: &place{}, path: dir, state: state, mount: mountOf(&st), only: names, free: true}
 	if m := r.Mounts().ByID(st.Mount); m != nil {
 		t.pseudo = pseudoFS(m.FSType)
 	}

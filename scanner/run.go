@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"intact/scanner/digest"
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
@@ -33,10 +31,12 @@ func Run(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options, old
 	}
 	root := r.Dir()
 	state := p.Start()
-	t := &task{dir: root, path: "/", state: &state, free: o.free("/")}
+	s.places.root = root
+	t := &task{dir: root.Hold(), place: &place{}, path: "/", state: &state, free: o.free("/")}
 	var st dirfd.Stat
 	if err := root.StatSelf(&st); err != nil {
-		root.Release()
+		t.release()
+		s.places.close()
 		return Stats{}, fmt.Errorf("scan %q: %w", r.HostPath(), err)
 	}
 	t.mount = mountOf(&st)
@@ -60,23 +60,20 @@ func Workers(n int) int {
 // scan is one run. Fields without a note are set before the workers start and
 // not changed after.
 type scan struct {
-	ctx   context.Context
-	stop  context.CancelCauseFunc
-	root  *dirfd.Root
-	pol   *policy.Effective
-	sets  entry.Sets
-	opt   Options
-	old   Prior
-	sink  Sink
-	obs   []Observer
-	rate  *limiter
-	links linkTable
-	// keepOpen is the number of open directories up to which a child found in a
-	// listing is handed over open; beyond it the child is opened again by name
-	// and compared with what was seen.
-	keepOpen int64
-	atRest   time.Duration
-	budget   budgets
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+	root   *dirfd.Root
+	pol    *policy.Effective
+	sets   entry.Sets
+	opt    Options
+	old    Prior
+	sink   Sink
+	obs    []Observer
+	rate   *limiter
+	links  linkTable
+	places *places
+	atRest time.Duration
+	budget budgets
 
 	mu      sync.Mutex // guards the rest of this group
 	wake    *sync.Cond
@@ -111,10 +108,8 @@ func (w *worker) count() {
 // task is one directory to list, the next chunk of a wide one, or one large
 // file to hash for a directory that waits for it.
 type task struct {
-	dir    *dirfd.Dir // open, owned by the task; nil: open name in parent
-	parent *dirfd.Dir // a reference, only when dir is nil
-	name   dirfd.Name
-	seen   objectID // what the parent's listing saw under name
+	dir    *dirfd.Dir // owned by the task; nil: to be opened
+	place  *place
 	path   entry.Path
 	state  *policy.State
 	mount  uint64
@@ -144,11 +139,10 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 	if s.atRest = o.atRest; s.atRest == 0 {
 		s.atRest = atRest
 	}
-	s.keepOpen = 256
-	var lim unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
-		s.keepOpen = int64(min(256, lim.Cur/4))
-	}
+	all, waiting := descriptors()
+	s.places = newPlaces(waiting)
+	// Each worker has a file and three directories open at most.
+	s.opt.Workers = max(1, min(s.opt.Workers, all/8))
 	s.wake = sync.NewCond(&s.mu)
 	return s
 }
@@ -168,6 +162,7 @@ func (s *scan) workers() {
 	for _, t := range slices.Concat(s.high, s.low, s.last) { // left over after an early end
 		t.release()
 	}
+	s.places.close()
 }
 
 func (s *scan) work(i int) {
@@ -226,18 +221,6 @@ func (t *task) release() {
 	if t.dir != nil {
 		t.dir.Release()
 		t.dir = nil
-	}
-	if t.parent != nil {
-		t.parent.Release()
-		t.parent = nil
-	}
-	if t.wide != nil {
-		t.wide.leave()
-		t.wide = nil
-	}
-	if t.job != nil {
-		t.job.dir.Release()
-		t.job = nil
 	}
 }
 

@@ -23,8 +23,6 @@ type wide struct {
 	ahead  int         // chunks taken and not joined, at most: they are kept in memory
 
 	mu     sync.Mutex   // guards the rest
-	dir    *dirfd.Dir   // nil once nobody uses it
-	users  int          // tasks that wait or run
 	next   int          // name
 	taken  int          // chunks
 	joined int          // chunks
@@ -37,27 +35,15 @@ type wide struct {
 // spread makes the names just listed in t the work of all workers.
 func (w *worker) spread(t *task, points map[string]bool) {
 	d := &wide{t: *t, points: points, names: w.names.Detach(), ahead: 2 * w.opt.Workers, done: map[int]*job{}}
-	d.dir = t.dir.Hold()
-	d.t.dir, d.t.parent = nil, nil
+	d.t.dir = nil
+	w.places.keep(t.place, t.dir)
 	d.part = &job{block: entry.Block{Dir: t.path, Entries: d.slice(entry.PartSize)}}
 	w.push(d.task())
 }
 
-// task returns a task that takes the next chunk. d.mu is held, or d is not
-// shared yet.
+// task returns a task that takes the next chunk.
 func (d *wide) task() *task {
-	d.users++
 	return &task{wide: d, path: d.t.path, budget: d.t.budget}
-}
-
-// leave ends the use of d by one task.
-func (d *wide) leave() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.users--; d.users == 0 {
-		d.dir.Release()
-		d.dir, d.names, d.done = nil, nil, nil
-	}
 }
 
 // take returns the next chunk, names from up to to, and the task for the one
@@ -88,16 +74,20 @@ func (w *worker) chunk(d *wide) {
 		w.push(next) // before what lies below: that is done first, so that little of it waits
 	}
 	t := d.t
-	t.dir = d.dir.Hold()
 	defer t.release()
 	l := listing{w: w, t: &t, points: d.points, deep: &d.deep}
 	l.begin(d.entries())
-	defer w.join(d, at, l.job) // whatever happens: others wait for it
+	defer func() { w.join(d, at, l.job, t.dir) }() // whatever happens: others wait for it
 	defer func() {
 		if r := recover(); r != nil {
 			w.recovered(Gap{Path: t.path, Subtree: true}, r)
 		}
 	}()
+	var err error
+	if t.dir, err = w.places.reach(t.place); err != nil {
+		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
+		return
+	}
 	if at == 0 && l.whole() {
 		l.self()
 	}
@@ -115,7 +105,7 @@ func (w *worker) chunk(d *wide) {
 
 // join takes chunk j, cuts what is complete by now into parts and delivers
 // them.
-func (w *worker) join(d *wide, at int, j *job) {
+func (w *worker) join(d *wide, at int, j *job, dir *dirfd.Dir) {
 	if w.ctx.Err() != nil {
 		return
 	}
@@ -124,8 +114,8 @@ func (w *worker) join(d *wide, at int, j *job) {
 		w.push(next)
 	}
 	for _, p := range ready {
-		p.dir, p.mount, p.pseudo = d.dir, d.t.mount, d.t.pseudo
-		w.finish(p, d.t.budget)
+		p.place, p.mount, p.pseudo = d.t.place, d.t.mount, d.t.pseudo
+		w.finish(p, dir, d.t.budget)
 		d.reuse(p.block.Entries)
 	}
 }
