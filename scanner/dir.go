@@ -110,12 +110,13 @@ func (w *worker) directory(t *task) {
 		return
 	}
 	w.stats.dirs.Add(1)
-	if !w.list(t) {
+	runs, ok := w.list(t)
+	if !ok {
 		return
 	}
 	points := w.root.Mounts().In(t.path)
-	if w.names.Len() >= entry.PartSize { // "/" itself is one entry more
-		w.spread(t, points)
+	if runs != nil || w.names.Len() >= entry.PartSize { // "/" itself is one entry more
+		w.spread(t, points, runs)
 		return
 	}
 	l := listing{w: w, t: t, points: points, deep: new(atomic.Bool)}
@@ -136,8 +137,9 @@ func (w *worker) directory(t *task) {
 	t.budget.spend(w.names.Len())
 }
 
-// list fills w.names with the sorted names that matter in t's directory.
-func (w *worker) list(t *task) bool {
+// list fills w.names with the sorted names that matter in t's directory. Very
+// many are in runs instead.
+func (w *worker) list(t *task) (runs *dirfd.Runs, ok bool) {
 	w.names.Reset()
 	literal, all := t.state.Names()
 	switch {
@@ -150,20 +152,24 @@ func (w *worker) list(t *task) bool {
 			w.names.Add(n)
 		}
 	default:
-		bad, err := t.dir.List(&w.names)
+		var bad int
+		var err error
+		limit := max(w.opt.NameMemory-int(w.held.Load()), w.opt.NameMemory/16)
+		runs, bad, err = t.dir.ListSorted(&w.names, w.opt.TempDir, limit)
 		if err == nil && bad > 0 {
 			err = fmt.Errorf("%d impossible names in the listing: %w", bad, unix.EUCLEAN)
 		}
 		if err != nil {
 			w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
-			if w.names.Len() == 0 {
-				return false
+			if runs == nil && w.names.Len() == 0 {
+				return nil, false
 			}
 		}
+		return runs, true
 	}
 	w.names.Sort()
 	w.names.Unique()
-	return true
+	return nil, true
 }
 
 // listing builds one part of a directory, or one chunk of a wide one.

@@ -86,6 +86,7 @@ type scan struct {
 	widened map[string]int64
 	narrow  map[string]int64
 
+	held  atomic.Int64 // bytes of names of wide directories
 	stats struct{ selected, dirs, files, bytes, gaps, trusted atomic.Int64 }
 }
 
@@ -133,6 +134,9 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 		o.Progress = new(Progress)
 	}
 	o.Workers = Workers(o.Workers)
+	if o.NameMemory <= 0 {
+		o.NameMemory = 16 << 20
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	s := &scan{ctx: ctx, stop: stop, root: r, pol: p, sets: p.Sets(), opt: o, old: old, sink: sink, obs: obs,
 		rate: newLimiter(o.MaxRate), widened: map[string]int64{}, narrow: map[string]int64{}}
@@ -221,6 +225,10 @@ func (t *task) release() {
 	if t.dir != nil {
 		t.dir.Release()
 		t.dir = nil
+	}
+	if t.wide != nil {
+		t.wide.leave()
+		t.wide = nil
 	}
 }
 

@@ -100,6 +100,10 @@ type Options struct {
 	Workers  int       // 0: chosen from the machine
 	MaxRate  int64     // bytes of content per second, 0: unlimited
 	Progress *Progress // updated while scanning, may be nil
+	// TempDir is where the names of directories are sorted that take more than
+	// NameMemory bytes all together (0: 16 MiB); "": in memory.
+	TempDir    string
+	NameMemory int
 	// Hidden are paths that are not entered: what the baseline knows there is
 	// covered by a mount or its mount is gone. Each is a gap.
 	Hidden map[entry.Path]Reason

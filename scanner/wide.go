@@ -18,12 +18,17 @@ const chunkSize = entry.PartSize / 4
 type wide struct {
 	t      task // without a directory of its own
 	points map[string]bool
-	names  *dirfd.Names
+	scan   *scan
+	held   int64
 	deep   atomic.Bool // a child's path was too long: said once
 	ahead  int         // chunks taken and not joined, at most: they are kept in memory
 
 	mu     sync.Mutex   // guards the rest
+	users  int          // tasks that wait or run
+	names  *dirfd.Names // what is not in runs
+	runs   *dirfd.Runs
 	next   int          // name
+	ended  bool         // all names are taken
 	taken  int          // chunks
 	joined int          // chunks
 	done   map[int]*job // chunks that wait for one before them
@@ -33,40 +38,76 @@ type wide struct {
 }
 
 // spread makes the names just listed in t the work of all workers.
-func (w *worker) spread(t *task, points map[string]bool) {
-	d := &wide{t: *t, points: points, names: w.names.Detach(), ahead: 2 * w.opt.Workers, done: map[int]*job{}}
+func (w *worker) spread(t *task, points map[string]bool, runs *dirfd.Runs) {
+	d := &wide{t: *t, points: points, scan: w.scan, names: w.names.Detach(), runs: runs, ahead: 2 * w.opt.Workers, done: map[int]*job{}}
+	d.held = int64(d.names.Size())
+	w.held.Add(d.held)
 	d.t.dir = nil
 	w.places.keep(t.place, t.dir)
 	d.part = &job{block: entry.Block{Dir: t.path, Entries: d.slice(entry.PartSize)}}
 	w.push(d.task())
 }
 
-// task returns a task that takes the next chunk.
+// task returns a task that takes the next chunk. d.mu is held, or d is not
+// shared yet.
 func (d *wide) task() *task {
+	d.users++
 	return &task{wide: d, path: d.t.path, budget: d.t.budget}
 }
 
-// take returns the next chunk, names from up to to, and the task for the one
-// behind it, if it may be taken already. ok is false where there is nothing to
-// take now.
-func (d *wide) take() (at, from, to int, next *task, ok bool) {
+// leave ends the use of d by one task; the last gives its names back.
+func (d *wide) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users--; d.users > 0 {
+		return
+	}
+	d.scan.held.Add(-d.held)
+	d.names, d.done, d.free = nil, nil, nil
+	if d.runs != nil {
+		d.runs.Close()
+		d.runs = nil
+	}
+}
+
+// chunk is the number at of the chunks of a wide directory: the names from up
+// to to of a list.
+type chunk struct {
+	names    *dirfd.Names
+	at       int
+	from, to int
+}
+
+// take returns the next chunk and the task for the one behind it. ok is false
+// where nothing may be taken now. With an error the rest of the names is lost.
+func (d *wide) take() (c chunk, next *task, ok bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.parked = d.taken-d.joined >= d.ahead; d.parked {
-		return 0, 0, 0, nil, false
+		return c, nil, false, nil
 	}
-	at, from = d.taken, d.next
-	to = min(from+chunkSize, d.names.Len())
+	c.at = d.taken
 	d.taken++
-	if d.next = to; to < d.names.Len() {
+	if d.runs != nil {
+		c.names = &dirfd.Names{}
+		err = d.runs.Next(c.names, chunkSize)
+		c.to = c.names.Len()
+		d.ended = err != nil || d.runs.Done()
+	} else {
+		c.names, c.from = d.names, d.next
+		c.to = min(c.from+chunkSize, d.names.Len())
+		d.next = c.to
+		d.ended = c.to == d.names.Len()
+	}
+	if !d.ended {
 		next = d.task()
 	}
-	return at, from, to, next, true
+	return c, next, true, err
 }
 
 // chunk does the next chunk of a wide directory.
 func (w *worker) chunk(d *wide) {
-	at, from, to, next, ok := d.take()
+	c, next, ok, err := d.take()
 	if !ok {
 		return
 	}
@@ -77,18 +118,20 @@ func (w *worker) chunk(d *wide) {
 	defer t.release()
 	l := listing{w: w, t: &t, points: d.points, deep: &d.deep}
 	l.begin(d.entries())
-	defer func() { w.join(d, at, l.job, t.dir) }() // whatever happens: others wait for it
+	defer func() { w.join(d, c.at, l.job, t.dir) }() // whatever happens: others wait for it
 	defer func() {
 		if r := recover(); r != nil {
 			w.recovered(Gap{Path: t.path, Subtree: true}, r)
 		}
 	}()
-	var err error
+	if err != nil {
+		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
+	}
 	if t.dir, err = w.places.reach(t.place); err != nil {
 		w.gap(Gap{Path: t.path, Reason: reasonOf(err), Detail: detailOf(err), Subtree: true})
 		return
 	}
-	if at == 0 && l.whole() {
+	if c.at == 0 && l.whole() {
 		l.self()
 	}
 	if t.budget.exhausted() {
@@ -97,10 +140,10 @@ func (w *worker) chunk(d *wide) {
 			return
 		}
 	}
-	for i := from; i < to && w.ctx.Err() == nil; i++ {
-		l.one(d.names.Name(i), d.names.Kind(i))
+	for i := c.from; i < c.to && w.ctx.Err() == nil; i++ {
+		l.one(c.names.Name(i), c.names.Kind(i))
 	}
-	t.budget.spend(to - from)
+	t.budget.spend(c.to - c.from)
 }
 
 // join takes chunk j, cuts what is complete by now into parts and delivers
@@ -133,7 +176,7 @@ func (d *wide) join(at int, j *job) (ready []*job, next *task) {
 		d.joined++
 		ready = d.cut(ready, j)
 	}
-	if d.joined == d.taken && d.next == d.names.Len() {
+	if d.joined == d.taken && d.ended {
 		return append(ready, d.part), nil
 	}
 	if d.parked && d.taken-d.joined < d.ahead {

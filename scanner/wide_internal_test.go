@@ -17,7 +17,7 @@ func TestJoinInOrder(t *testing.T) {
 		names.Add(fmt.Sprintf("n%05d", i))
 	}
 	d := &wide{names: names, ahead: 4, done: map[int]*job{}, part: &job{}}
-	chunk := func(from, to int) *job {
+	work := func(from, to int) *job {
 		j := &job{}
 		for i := from; i < to; i++ {
 			if i%3 > 0 { // the others are not kept
@@ -26,15 +26,14 @@ func TestJoinInOrder(t *testing.T) {
 		}
 		return j
 	}
-	type taken struct{ at, from, to int }
-	var open []taken
+	var open []chunk
 	var ready []*job
 	for waiting := 1; waiting > 0; {
 		for waiting > 0 {
 			waiting--
-			at, from, to, next, ok := d.take()
+			c, next, ok, _ := d.take()
 			if ok {
-				open = append(open, taken{at, from, to})
+				open = append(open, c)
 			}
 			if next != nil {
 				waiting++
@@ -46,7 +45,7 @@ func TestJoinInOrder(t *testing.T) {
 		for len(open) > 0 { // the last first
 			c := open[len(open)-1]
 			open = open[:len(open)-1]
-			done, next := d.join(c.at, chunk(c.from, c.to))
+			done, next := d.join(c.at, work(c.from, c.to))
 			ready = append(ready, done...)
 			if next != nil {
 				waiting++

@@ -2,6 +2,7 @@ package scanner_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -248,5 +249,44 @@ func TestWideMount(t *testing.T) {
 		if k.find("/d/f1700m/inside") == nil || k.entry("/d/f2000").Inode != k.entry("/other/inside").Inode {
 			t.Errorf("%d workers: what is mounted was not seen", workers)
 		}
+	}
+}
+
+// A directory whose names do not fit in memory is sorted on disk, and gives
+// the same blocks; so it is where there is nowhere to sort it.
+func TestWideOnDisk(t *testing.T) {
+	p := newPlace(t)
+	p.many("/d", 9000)
+	p.links("/d/5/nested", "n%05d", 3000)
+	eff := p.policy()
+	want := p.scan(eff, scanner.Options{Workers: 1})
+	want.noGaps()
+	tmp := t.TempDir()
+	for _, o := range []scanner.Options{
+		{Workers: 1, TempDir: tmp, NameMemory: 1 << 10},
+		{Workers: 8, TempDir: tmp, NameMemory: 64 << 10},
+		{Workers: 8, TempDir: tmp + "/none", NameMemory: 1 << 10},
+	} {
+		before := descriptors(t)
+		k := p.scan(eff, o)
+		k.noGaps()
+		k.same(fmt.Sprintf("%+v", o), want)
+		if n := descriptors(t); n != before {
+			t.Errorf("%d descriptors, were %d", n, before)
+		}
+	}
+	if l, err := os.ReadDir(tmp); err != nil || len(l) > 0 {
+		t.Errorf("%d files are left: %v", len(l), err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	before := descriptors(t)
+	var once sync.Once
+	k := p.attempt(ctx, newTaken(t, eff), eff, scanner.Options{Workers: 4, TempDir: tmp, NameMemory: 1 << 10}, nil, observer(func(dir entry.Path, _ *entry.Entry) {
+		if dir == "/d" {
+			once.Do(stop)
+		}
+	}))
+	if n := descriptors(t); k.err == nil || n != before {
+		t.Errorf("interrupted: %v, %d descriptors, were %d", k.err, n, before)
 	}
 }

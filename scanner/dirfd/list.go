@@ -17,6 +17,9 @@ type Names struct {
 	bytes  int // of names with their terminators
 	items  []item
 	buf    []byte
+
+	limit int          // size from which fill calls spill
+	spill func() error // empties the list; nil: it grows
 }
 
 type item struct {
@@ -51,6 +54,9 @@ func (l *Names) Name(i int) Name {
 
 // Kind returns the type that the listing gave, KindUnknown if it gave none.
 func (l *Names) Kind(i int) entry.Kind { return l.items[i].kind }
+
+// Size returns the memory that the names take.
+func (l *Names) Size() int { return l.bytes + 8*len(l.items) }
 
 // Reset empties the list.
 func (l *Names) Reset() {
@@ -148,7 +154,7 @@ func (l *Names) fill(read func([]byte) (int, error), maxBytes, maxNames int) (ba
 	if l.buf == nil {
 		l.buf = make([]byte, 64<<10)
 	}
-	seen := 0
+	seen, listed := 0, 0
 	for {
 		n, err := read(l.buf)
 		if err == unix.EINTR {
@@ -171,7 +177,7 @@ func (l *Names) fill(read func([]byte) (int, error), maxBytes, maxNames int) (ba
 				kind = kindOf(uint32(t) << 12)
 			}
 			b = b[size:]
-			if seen++; seen > maxNames || l.bytes+len(name)+1 > maxBytes {
+			if seen++; seen > maxNames || listed+len(name)+1 > maxBytes {
 				return bad, unix.EFBIG
 			}
 			switch {
@@ -180,6 +186,12 @@ func (l *Names) fill(read func([]byte) (int, error), maxBytes, maxNames int) (ba
 				bad++
 			default:
 				l.add(name, kind)
+				listed += len(name) + 1
+				if l.spill != nil && l.Size() > l.limit {
+					if err := l.spill(); err != nil {
+						return bad, err
+					}
+				}
 			}
 		}
 	}
