@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"intact/baseline"
@@ -170,7 +171,8 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	opt := c.scanOptions(c.scope)
-	spool := diff.NewSpool(c.tempDir(), opt.Workers, 0)
+	opt.TempDir = c.tempDir()
+	spool := diff.NewSpool(c.tempDir(), opt.Workers, memoryUnder(debug.SetMemoryLimit(-1)).changes)
 	defer spool.Close()
 	if err := c.scan(ctx, opt, spool); err != nil {
 		return c.broken(ctx, err)
@@ -184,7 +186,8 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	return c.out, c.finish()
 }
 
-// tempDir is where a large set of changes is spooled.
+// tempDir is where many changes, and the names of a very large directory, are
+// sorted.
 func (c *check) tempDir() string {
 	if c.o.NoState {
 		return os.TempDir()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	"intact/baseline"
 	"intact/baseline/diff"
@@ -69,6 +70,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	}
 	defer p.abort()
 	opt := s.scanOptions(sc)
+	opt.TempDir = s.store.Dir()
 	b, err := s.store.NewBuilder(opt.Workers, sc.eff.Sets(), pol.Canonical())
 	if err != nil {
 		return out, err
@@ -193,7 +195,8 @@ func (s *session) scanOptions(c *scope) scanner.Options {
 		rate = s.cfg.MaxRate
 	}
 	s.lower()
-	o := scanner.Options{Workers: scanner.Workers(n), MaxRate: rate, Progress: new(scanner.Progress)}
+	mem := memoryUnder(debug.SetMemoryLimit(-1))
+	o := scanner.Options{Workers: min(scanner.Workers(n), mem.workers), NameMemory: mem.names, MaxRate: rate, Progress: new(scanner.Progress)}
 	spread(o.Workers)
 	o.Isolate = s.isolated(c, o)
 	return o
