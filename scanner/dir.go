@@ -27,7 +27,10 @@ type worker struct {
 	block  []entry.Entry
 	prior  priorDir
 	tally  tally
-	began  time.Time // work on the present task
+	met    met
+	// waiting are files of the present listing.
+	waiting []waiting
+	began   time.Time // work on the present task
 }
 
 // job is one part of a directory on its way to the sink, or a chunk of a wide
@@ -54,6 +57,7 @@ func (w *worker) do(t *task) {
 		if r := recover(); r != nil {
 			w.recovered(Gap{Path: t.path, Subtree: true}, r)
 		}
+		w.abandon()
 		t.release()
 	}()
 	w.began = time.Now()
@@ -130,6 +134,7 @@ func (w *worker) directory(t *task) {
 		}
 		l.one(w.names.Name(i), w.names.Kind(i))
 	}
+	l.settle()
 	if w.ctx.Err() == nil {
 		w.finish(l.job, t.dir, t.budget)
 	}

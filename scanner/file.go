@@ -50,8 +50,13 @@ func (l *listing) file(n dirfd.Name, d policy.Decision) {
 		l.unopened(n, d, set, err)
 		return
 	}
-	defer f.Close()
 	o := opening{File: f}
+	held := false
+	defer func() {
+		if !held {
+			f.Close()
+		}
+	}()
 	l.peek(&o, set)
 	if !o.whole {
 		if err := f.Stat(&o.st); err != nil {
@@ -67,6 +72,11 @@ func (l *listing) file(n dirfd.Name, d policy.Decision) {
 	o.st.Fill(e)
 	if o.st.Size >= largeSize && set.For(entry.File)&entry.Content != 0 {
 		l.later(d, e, later{name: n, probed: o.probed, cold: o.cold})
+		return
+	}
+	if o.cold {
+		held = true
+		l.wait(n, d, &o)
 		return
 	}
 	l.w.opened(e, set, &o, l.t, n)
@@ -100,6 +110,7 @@ func (l *listing) peek(o *opening, set entry.Set) {
 	w.prepare()
 	n, cold, err := o.ReadCached(w.buf[:peekSize], 0)
 	o.probed, o.cold = err == nil, cold
+	w.met.probes++
 	if cold || err != nil || n == peekSize {
 		return
 	}

@@ -150,7 +150,11 @@ func (l *listing) foreign(n dirfd.Name, d policy.Decision, child *policy.State, 
 		return
 	}
 	w := l.w
-	own, err := w.opt.Isolate(w.ctx, Isolated{Path: path, FSType: fstype}, w.id, isolatedSink{w.sink, w.scan})
+	var own *entry.Entry
+	var err error
+	w.apart(func() {
+		own, err = w.opt.Isolate(w.ctx, Isolated{Path: path, FSType: fstype}, w.id, isolatedSink{w.sink, w.scan})
+	})
 	if err != nil {
 		if w.ctx.Err() == nil {
 			w.gap(Gap{Path: path, Reason: ReasonTimeout, Detail: err.Error(), Subtree: true})

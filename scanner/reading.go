@@ -3,6 +3,7 @@ package scanner
 import (
 	"errors"
 	"io"
+	"time"
 
 	"intact/scanner/digest"
 	"intact/scanner/dirfd"
@@ -124,7 +125,14 @@ func (r *reading) next(b []byte) (int, error) {
 		r.cold = true
 	}
 	r.readAhead()
-	return r.f.ReadAt(b, r.off)
+	if !r.cold {
+		return r.f.ReadAt(b, r.off)
+	}
+	start := time.Now()
+	n, err := r.f.ReadAt(b, r.off)
+	r.w.met.waits++
+	r.w.met.waited += time.Since(start)
+	return n, err
 }
 
 // aheadStep is what one request asks to be read ahead: the kernel takes no more

@@ -75,6 +75,8 @@ type scan struct {
 	atRest time.Duration
 	budget budgets
 
+	mostWaiting int // files of one worker
+
 	mu      sync.Mutex // guards the rest of this group
 	wake    *sync.Cond
 	high    []*task   // system roots, taken first, last in first out
@@ -85,6 +87,7 @@ type scan struct {
 	skipped []Skip
 	widened map[string]int64
 	narrow  map[string]int64
+	crowd   crowd
 
 	held  atomic.Int64 // bytes of names of wide directories
 	stats struct{ selected, dirs, files, bytes, gaps, trusted atomic.Int64 }
@@ -145,8 +148,11 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 	}
 	all, waiting := descriptors()
 	s.places = newPlaces(waiting)
-	// Each worker has a file and three directories open at most.
+	// Each worker has a file and three directories open at most, and files that
+	// wait for the disk.
 	s.opt.Workers = max(1, min(s.opt.Workers, all/8))
+	s.mostWaiting = max(1, min(mostWaiting, all/4/s.opt.Workers))
+	s.crowd.init(s.opt.Workers, &s.mu)
 	s.wake = sync.NewCond(&s.mu)
 	return s
 }
@@ -155,10 +161,15 @@ func (s *scan) workers() {
 	var wg sync.WaitGroup
 	release := context.AfterFunc(s.ctx, func() {
 		s.mu.Lock()
-		s.wake.Broadcast()
+		s.wakeAll()
 		s.mu.Unlock()
 	})
 	defer release()
+	end := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watch(end) })
+	defer watch.Wait()
+	defer close(end)
 	for i := range s.opt.Workers {
 		wg.Go(func() { s.work(i) })
 	}
@@ -172,27 +183,39 @@ func (s *scan) workers() {
 func (s *scan) work(i int) {
 	w := &worker{scan: s, id: i, hash: digest.New()}
 	for {
-		t := s.next()
+		t := s.next(i)
 		if t == nil {
 			return
 		}
 		w.do(t)
 		w.count()
 		s.mu.Lock()
+		s.learn(&w.met)
 		s.pending--
 		if s.pending == 0 {
-			s.wake.Broadcast()
+			s.wakeAll()
 		}
 		s.mu.Unlock()
 	}
 }
 
-func (s *scan) next() *task {
+// wakeAll lets every worker see that the scan has ended. s.mu is held.
+func (s *scan) wakeAll() {
+	s.wake.Broadcast()
+	s.crowd.more.Broadcast()
+}
+
+func (s *scan) next(worker int) *task {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		if s.ctx.Err() != nil || s.pending == 0 {
 			return nil
+		}
+		if !s.crowd.allows(worker) {
+			s.wake.Signal() // this one may have been woken for a task
+			s.crowd.more.Wait()
+			continue
 		}
 		for _, q := range []*[]*task{&s.high, &s.low, &s.last} {
 			if n := len(*q); n > 0 {

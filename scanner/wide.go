@@ -143,6 +143,7 @@ func (w *worker) chunk(d *wide) {
 	for i := c.from; i < c.to && w.ctx.Err() == nil; i++ {
 		l.one(c.names.Name(i), c.names.Kind(i))
 	}
+	l.settle()
 	t.budget.spend(c.to - c.from)
 }
 

@@ -256,3 +256,16 @@ func (r *Root) ReadFile(p entry.Path, limit int64) ([]byte, error) {
 	}
 	return b, err
 }
+
+// Rotational reports whether the kernel of this host calls the block device a
+// turning disk. It says so of many that are not, virtual ones above all; where
+// it does not know, false.
+func (r *Root) Rotational(device uint64) bool {
+	disk := fmt.Sprintf("/sys/dev/block/%d:%d/", unix.Major(device), unix.Minor(device))
+	for _, queue := range []string{"queue", "../queue"} { // a disk, a partition of one
+		if b, err := os.ReadFile(disk + queue + "/rotational"); err == nil {
+			return len(b) > 0 && b[0] == '1'
+		}
+	}
+	return false
+}
