@@ -87,13 +87,14 @@ func (l *listing) file(n dirfd.Name, d policy.Decision) {
 type opening struct {
 	dirfd.File
 	st     dirfd.Stat
-	whole  bool // the worker's buffer holds all of it
+	head   int  // bytes that the worker's buffer holds, from the beginning
+	whole  bool // they are all of it
 	probed bool // it is known whether the page cache holds it
 	cold   bool // nothing of it was in the page cache before
 }
 
 // peekSize is the size below which a file is read before anything else is
-// asked of it. What is larger has read that much in vain.
+// asked of it.
 const peekSize = 32 << 10
 
 // peek reads a small file and looks at it once, afterwards: if it last changed
@@ -111,7 +112,11 @@ func (l *listing) peek(o *opening, set entry.Set) {
 	n, cold, err := o.ReadCached(w.buf[:peekSize], 0)
 	o.probed, o.cold = err == nil, cold
 	w.met.probes++
-	if cold || err != nil || n == peekSize {
+	if cold || err != nil {
+		return
+	}
+	if n == peekSize {
+		o.head = n
 		return
 	}
 	err = o.Stat(&o.st)
@@ -260,7 +265,7 @@ func (w *worker) opened(e *entry.Entry, set entry.Set, o *opening, t *task, n di
 	read := false
 	defer func() { link.settle(e, st, read) }() // whatever happens: others wait for it
 	if o.whole {
-		w.inBuffer(e, st)
+		w.inBuffer(e, st.Size)
 		read = true
 		return
 	}
@@ -271,12 +276,12 @@ func (w *worker) opened(e *entry.Entry, set entry.Set, o *opening, t *task, n di
 	}
 }
 
-// inBuffer digests a file that peek has read.
-func (w *worker) inBuffer(e *entry.Entry, st *dirfd.Stat) {
-	w.hash.Reset(st.Size)
+// inBuffer digests a file of n bytes that peek has read.
+func (w *worker) inBuffer(e *entry.Entry, n int64) {
+	w.hash.Reset(n)
 	r := reading{w: w}
-	r.add(w.buf[:st.Size])
-	e.Digest, e.Hashed = w.hash.Sum(), st.Size
+	r.add(w.buf[:n])
+	e.Digest, e.Hashed = w.hash.Sum(), n
 	e.Have |= entry.Content
 }
 
@@ -286,6 +291,7 @@ func (w *worker) content(e *entry.Entry, set entry.Set, o *opening, t *task) (Re
 	f, st := o.File, &o.st
 	for range readTries {
 		if w.recent(st) {
+			o.head = 0 // it may have been another
 			f.Settle()
 		}
 		sum, hashed, err := w.read(o, t, w.logPrefix(set, t.path, e.Name))
@@ -308,7 +314,7 @@ func (w *worker) content(e *entry.Entry, set entry.Set, o *opening, t *task) (Re
 			e.Have |= entry.Content
 			return "", ""
 		}
-		*st = after
+		*st, o.head = after, 0
 		meta := e.Have & (xattrAttrs | entry.Flags)
 		st.Fill(e)
 		e.Have |= meta

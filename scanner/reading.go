@@ -23,6 +23,9 @@ func (w *worker) read(o *opening, t *task, old *prefix) (sum digest.Digest, hash
 	w.prepare()
 	w.hash.Reset(st.Size)
 	r := reading{w: w, f: f, size: st.Size, pseudo: pseudo, budget: t.budget, sparse: !pseudo && sparse(st), probed: o.probed, cold: o.cold}
+	if o.head > 0 && int64(o.head) <= st.Size { // not with an old prefix: see peek
+		r.add(w.buf[:o.head])
+	}
 	if old != nil && old.hashed <= st.Size {
 		if err := r.to(old.hashed); err != nil {
 			return sum, 0, err
