@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	"intact/scanner/digest"
@@ -44,6 +45,10 @@ func (w *worker) readSegments(o *opening, t *task) (digest.Digest, int64, error)
 	}
 	if o.probed {
 		s.cold[0] = o.cold // the probe may have begun to read it
+	}
+	if slices.Contains(s.cold, true) {
+		// The kernel would read ahead into a segment that was dropped already.
+		o.Random()
 	}
 	s.left.Store(n)
 	for range min(int64(w.opt.Workers), n) - 1 {

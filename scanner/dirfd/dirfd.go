@@ -302,6 +302,9 @@ func (f File) Ahead(off, n int64) { _ = unix.Fadvise(f.fd, off, n, unix.FADV_WIL
 // Sequential asks for a larger read-ahead.
 func (f File) Sequential() { _ = unix.Fadvise(f.fd, 0, 0, unix.FADV_SEQUENTIAL) }
 
+// Random asks for nothing to be read ahead.
+func (f File) Random() { _ = unix.Fadvise(f.fd, 0, 0, unix.FADV_RANDOM) }
+
 // Settle waits for a write that began before. The kernel notes the times of a
 // file when a write begins, so that stat before and after reading can both find
 // the times of a write that is still going on. Reading waits for it on some
