@@ -13,6 +13,7 @@ import (
 
 	"intact/baseline/statement"
 	"intact/scanner"
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
@@ -97,6 +98,40 @@ func TestGenerationsFollow(t *testing.T) {
 	if bad, _ := s.Verify(context.Background(), 2); len(bad) == 0 {
 		t.Fatal("verify does not see the broken chain")
 	}
+}
+
+// TestFirstFormat: what a development version wrote is not read, and not called
+// damaged either.
+func TestFirstFormat(t *testing.T) {
+	s := newStore(t)
+	w, err := newFileWriter(s.tempName(), largeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range [][2]string{{metaFormat, firstFormat}, {metaPolicy, string(testPolicy)}, {metaSets, string(encodeSets(testSets))}} {
+		if err := w.put(bucketMeta, []byte(m[0]), []byte(m[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := w.finish(context.Background())
+	if err == nil {
+		_, err = s.publish(context.Background(), out, digest.Sum(testPolicy), testNote, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Open(context.Background(), 0)
+	refused := func(what string, err error) {
+		if !errors.Is(err, ErrFormat) || !errors.Is(err, ErrForeign) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "run intact init --force") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	refused("generation", err)
+	commit(t, s, small())
+	open(t, s)
+	text := bytes.Replace(exported(t, s), []byte(fileFormat), []byte(firstFormat), 1)
+	_, err = ReadExport(context.Background(), bytes.NewReader(text), ExportSink{})
+	refused("export", err)
 }
 
 func TestRefusals(t *testing.T) {

@@ -38,7 +38,9 @@ const (
 	metaPolicy = "policy"
 	metaSets   = "sets"
 
-	fileFormat = "intact.baseline/1"
+	fileFormat = "intact.baseline/2"
+	// firstFormat was never in a release. Its packed directories cannot be read.
+	firstFormat = "intact.baseline/1"
 )
 
 // maxKey is the longest key of any bucket. bbolt refuses keys over 32,768.

@@ -154,6 +154,9 @@ func (x *importer) head() error {
 			return err
 		}
 	}
+	if h.Type == lineHeader && h.Format == firstFormat {
+		return fmt.Errorf("line 1: %w", ErrFormat)
+	}
 	if h.Type != lineHeader || h.Format != fileFormat || p.Type != linePolicy || s.Type != lineSets {
 		return x.bad("want a header of %s, a policy and sets", fileFormat)
 	}

@@ -233,7 +233,11 @@ func (g *Generation) readMeta() error {
 	if err := c.close(); err != nil {
 		return err
 	}
-	if f := meta[metaFormat]; string(f) != fileFormat {
+	switch f := meta[metaFormat]; string(f) {
+	case fileFormat:
+	case firstFormat:
+		return ErrFormat
+	default:
 		return fmt.Errorf("%w: format %q, want %q", ErrDamaged, f, fileFormat)
 	}
 	if len(meta) != 3 {

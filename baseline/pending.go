@@ -21,13 +21,13 @@ import (
 // never looks at the disk again. Its file is named by the BLAKE3 of all its
 // bytes:
 //
-//	intact.pending/1 NL
+//	intact.pending/2 NL
 //	frame…              uvarint length ‖ kind byte ‖ body
 //
 // The frames are one header, changes, rows, and an end frame with the numbers
 // of both. Numbers are canonical uvarints.
 const (
-	pendingMagic = "intact.pending/1\n"
+	pendingMagic = "intact.pending/2\n"
 	frameHeader  = 'h'
 	frameChange  = 'c'
 	frameRow     = 'r'

@@ -40,6 +40,18 @@ var (
 	ErrForeign    = errors.New("baseline belongs to another host")
 )
 
+// ErrFormat is an ErrForeign as well: nothing is wrong with such a baseline,
+// but it is none of this program's.
+var ErrFormat error = formatError{}
+
+type formatError struct{}
+
+func (formatError) Error() string {
+	return "baseline of format " + firstFormat + ", made by a development version before the first release: run intact init --force"
+}
+
+func (formatError) Is(target error) bool { return target == ErrForeign }
+
 // Errors when changes are accepted. Nothing was written.
 var (
 	ErrConflict      = errors.New("the baseline no longer holds the old value")

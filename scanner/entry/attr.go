@@ -41,8 +41,9 @@ type Info struct {
 	Label   string // in text reports
 	Applies func(Kind) bool
 	Equal   func(a, b *Entry) bool
-	put     func(w *writer, e *Entry)
-	get     func(r *reader, e *Entry)
+	// put and get are of the packed form; ref is what e is told against.
+	put func(w *writer, e, ref *Entry)
+	get func(r *reader, e, ref *Entry)
 }
 
 func anyKind(Kind) bool     { return true }

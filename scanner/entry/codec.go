@@ -1,7 +1,6 @@
 package entry
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,16 +42,52 @@ func (p Packed) Next() []byte {
 // recordedBits are the attributes kept although they are not compared.
 const recordedBits = Mode | UID | GID | Size | Mtime | Ctime | Inode | Nlink | Device | Btime
 
-// writer appends the canonical form. The deltas run over the entries of a
-// block, separately in each part.
-type writer struct {
-	b    []byte
-	prev deltas
+// sticky are the attributes that often are as expected: they are written only
+// where they are not.
+const sticky = (All | Btime) &^ (Inode | Target | Content)
+
+// attrBits is how many attributes there are.
+const attrBits = 18
+
+// none is what an entry is told against that is the first of its class. It is
+// never written to.
+var none Entry
+
+// classmate returns ref if it is of the same class as an entry of that kind and
+// set that lacks missing: the same attributes are compared of both, and the
+// same of them are known. None stands for every other.
+func classmate(ref *Entry, kind Kind, set uint16, want, missing Attr) *Entry {
+	if ref == nil || ref.Kind != kind || ref.Set != set || want&^ref.Have != missing {
+		return &none
+	}
+	return ref
 }
 
-type deltas struct {
-	inode, device uint64
-	mtime         int64
+// lasts are the last entries of a block so far, by kind. Those of some other
+// kind than e differ from it in most that files of one directory have in
+// common.
+type lasts [8]*Entry
+
+func (l *lasts) of(k Kind) **Entry { return &l[k%8] }
+
+// recorded returns the attributes of e that are kept although they are not
+// compared.
+func recorded(e *Entry, compared Attr) Attr { return recordedBits & e.Have &^ compared }
+
+// unexpected returns the sticky attributes of m that must be written.
+func unexpected(e, ref *Entry, m, known Attr) (d Attr) {
+	for s := m & sticky &^ times; s != 0; s &= s - 1 {
+		if row := &table[bits.TrailingZeros32(uint32(s))]; !row.Equal(e, ref) {
+			d |= row.Bit
+		}
+	}
+	return d | unexpectedTimes(e, ref, m, known)
+}
+
+// writer appends the canonical form.
+type writer struct {
+	b     []byte
+	known Attr // of the entry: what a time may be told against
 }
 
 func (w *writer) uint(v uint64) { w.b = binary.AppendUvarint(w.b, v) }
@@ -81,14 +116,16 @@ func (b *Block) Pack(dst, scratch []byte, sets Sets) (Packed, []byte) {
 	r := writer{b: scratch[:0]}
 	c.bytes(b.Next)
 	c.uint(uint64(len(b.Entries)))
-	var last []byte
+	var last lasts
+	prev := &none
 	for i := range b.Entries {
 		e := &b.Entries[i]
-		n := shared(last, e.Name)
+		n := shared(prev.Name, e.Name)
 		c.uint(uint64(n))
 		c.bytes(e.Name[n:])
-		last = e.Name
-		packEntry(&c, &r, e, sets[e.Set])
+		packEntry(&c, &r, e, prev, *last.of(e.Kind), sets[e.Set])
+		*last.of(e.Kind) = e
+		prev = e
 	}
 	head := c.b[start : start+packedHead]
 	body := c.b[start+packedHead:]
@@ -98,24 +135,55 @@ func (b *Block) Pack(dst, scratch []byte, sets Sets) (Packed, []byte) {
 	return append(c.b, r.b...), r.b
 }
 
-func packEntry(c, r *writer, e *Entry, set Set) {
-	mask := set.For(e.Kind)
-	c.uint(uint64(e.Set))
-	putType(c, e)
-	want := mask &^ Type
-	c.uint(uint64(want &^ e.Have))
-	for m := want & e.Have; m != 0; m &= m - 1 {
-		table[bits.TrailingZeros32(uint32(m))].put(c, e)
+// packEntry writes e, which follows prev; last is the last entry of its kind.
+// What goes to c must not depend on what is only recorded, neither of e nor of
+// any other entry: recorded attributes would be compared.
+func packEntry(c, r *writer, e, prev, last *Entry, set Set) {
+	compared := set.For(e.Kind)
+	want := compared &^ Type
+	have := want & e.Have
+	ref := classmate(last, e.Kind, e.Set, want, want&^e.Have)
+	c.known = have
+	d := unexpected(e, ref, have, have)
+	if ref == &none || ref != prev || e.Rdev != ref.Rdev && isDevice(e.Kind) {
+		c.uint(uint64(d | Type))
+		c.uint(uint64(e.Set))
+		putType(c, e, ref)
+		c.uint(uint64(want &^ e.Have))
+	} else {
+		c.uint(uint64(d))
 	}
-	if set.Log && want&e.Have&Content != 0 {
+	c.put(e, ref, have&(d|^sticky))
+	if set.Log && have&Content != 0 {
 		c.int(e.Hashed)
 	}
-	rec := recordedBits & e.Have &^ mask
-	r.uint(uint64(rec))
-	for m := rec; m != 0; m &= m - 1 {
-		table[bits.TrailingZeros32(uint32(m))].put(r, e)
+
+	rec := recorded(e, compared)
+	r.known = have | rec
+	if ref == &none || recorded(ref, compared) != rec {
+		d = unexpected(e, &none, rec, r.known)
+		r.uint(turn(d | Type))
+		r.uint(uint64(rec))
+		r.put(e, &none, rec&(d|^sticky))
+		return
+	}
+	d = unexpected(e, ref, rec, r.known)
+	r.uint(turn(d))
+	r.put(e, ref, rec&(d|^sticky))
+}
+
+// put writes the attributes m of e.
+func (w *writer) put(e, ref *Entry, m Attr) {
+	for ; m != 0; m &= m - 1 {
+		table[bits.TrailingZeros32(uint32(m))].put(w, e, ref)
 	}
 }
+
+// turn makes the time of birth, the last attribute and often the only one that
+// is not as expected in the recorded part, the lowest bit: one byte is enough.
+func turn(a Attr) uint64 { return uint64(a&^Btime)<<1 | uint64(a/Btime) }
+
+func turnBack(v uint64) Attr { return Attr(v>>1) | Attr(v&1)*Btime }
 
 func shared(a, b []byte) int {
 	n := min(len(a), len(b))
@@ -125,177 +193,6 @@ func shared(a, b []byte) int {
 		}
 	}
 	return n
-}
-
-// reader consumes the canonical form; the first error sticks.
-type reader struct {
-	b    []byte
-	prev deltas
-	err  error
-}
-
-func (r *reader) fail(what string) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%w: %s", ErrPacked, what)
-		r.b = nil
-	}
-}
-
-func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 || n > 1 && r.b[n-1] == 0 {
-		r.fail("number")
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) int() int64 {
-	v := r.uint()
-	return int64(v>>1) ^ -int64(v&1)
-}
-
-func (r *reader) take(n uint64) []byte {
-	if n > uint64(len(r.b)) {
-		r.fail("length")
-		return nil
-	}
-	v := r.b[:n:n]
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) bytes() []byte { return r.take(r.uint()) }
-
-func (r *reader) optional() []byte {
-	n := r.uint()
-	if n == 0 || r.err != nil {
-		return nil
-	}
-	return r.take(n - 1)
-}
-
-// narrow reads a number that must fit in n bits.
-func (r *reader) narrow(n int) uint64 {
-	v := r.uint()
-	if v>>n != 0 {
-		r.fail("number out of range")
-		return 0
-	}
-	return v
-}
-
-// Unpack decodes p, the value stored for (dir, part). The entries' slices
-// point into p. Every length is checked; names must be sorted, unique and
-// free of NUL and '/'. It does not verify the digest: see Verify.
-func (p Packed) Unpack(dir Path, part uint32, sets Sets) (*Block, error) {
-	if len(p) < packedHead {
-		return nil, fmt.Errorf("%w: %d bytes", ErrPacked, len(p))
-	}
-	n := binary.BigEndian.Uint32(p[digest.Size:])
-	body := p[packedHead:]
-	if uint64(n) > uint64(len(body)) {
-		return nil, fmt.Errorf("%w: compared part", ErrPacked)
-	}
-	c, r := reader{b: body[:n]}, reader{b: body[n:]}
-	b := &Block{Dir: dir, Part: part}
-	if next := c.bytes(); len(next) > 0 {
-		b.Next = next
-	}
-	count := c.uint()
-	if count > PartSize {
-		return nil, fmt.Errorf("%w: %d entries", ErrPacked, count)
-	}
-	b.Entries = make([]Entry, count)
-	for i := range b.Entries {
-		unpackEntry(&c, &r, b, i, sets)
-		if err := errors.Join(c.err, r.err); err != nil {
-			return nil, err
-		}
-	}
-	if c.err != nil || len(c.b)+len(r.b) != 0 {
-		return nil, fmt.Errorf("%w: trailing bytes", ErrPacked)
-	}
-	if b.Next != nil && count > 0 && bytes.Compare(b.Entries[count-1].Name, b.Next) >= 0 {
-		return nil, fmt.Errorf("%w: next name out of order", ErrPacked)
-	}
-	return b, nil
-}
-
-// unpackName reads the name of entry i, which follows that of entry i-1.
-func unpackName(c *reader, b *Block, i int) []byte {
-	var last []byte
-	if i > 0 {
-		last = b.Entries[i-1].Name
-	}
-	n := c.uint()
-	name := c.bytes()
-	if n > uint64(len(last)) {
-		c.fail("shared prefix")
-		return nil
-	}
-	if n > 0 {
-		name = append(append(make([]byte, 0, int(n)+len(name)), last[:n]...), name...)
-	}
-	if i > 0 && (bytes.Compare(last, name) >= 0 || shared(last, name) != int(n)) {
-		c.fail("names out of order")
-	}
-	if !validName(name) && !(len(name) == 0 && i == 0 && b.Dir == "/" && b.Part == 0) {
-		c.fail("name")
-	}
-	return name
-}
-
-func unpackEntry(c, r *reader, b *Block, i int, sets Sets) {
-	e := &b.Entries[i]
-	e.Name = unpackName(c, b, i)
-	s := c.uint()
-	if s >= uint64(len(sets)) {
-		c.fail("attribute set")
-		return
-	}
-	e.Set = uint16(s)
-	set := sets[s]
-	getType(c, e)
-	if c.err != nil {
-		return
-	}
-	mask := set.For(e.Kind)
-	want := mask &^ Type
-	missing := Attr(c.narrow(32))
-	if missing&^want != 0 {
-		c.fail("missing attributes")
-	}
-	e.Have = Type | want&^missing
-	for m := want &^ missing; m != 0 && c.err == nil; m &= m - 1 {
-		table[bits.TrailingZeros32(uint32(m))].get(c, e)
-	}
-	e.Hashed = -1
-	if set.Log && e.Have&Content != 0 {
-		if e.Hashed = c.int(); e.Hashed < 0 {
-			c.fail("hashed length")
-		}
-	}
-	rec := Attr(r.narrow(32))
-	if rec&^(recordedBits&^mask&Applicable(e.Kind)) != 0 {
-		r.fail("recorded attributes")
-	}
-	for m := rec; m != 0 && r.err == nil; m &= m - 1 {
-		table[bits.TrailingZeros32(uint32(m))].get(r, e)
-	}
-	e.Have |= rec
-	if e.Hashed < 0 {
-		e.Hashed = 0
-		if e.Have&Content != 0 {
-			e.Hashed = e.Size
-		}
-	}
-}
-
-func validName(n []byte) bool {
-	return len(n) > 0 && bytes.IndexByte(n, 0) < 0 && bytes.IndexByte(n, '/') < 0 &&
-		string(n) != "." && string(n) != ".."
 }
 
 // Verify recomputes the digest of the compared part.

@@ -10,7 +10,10 @@
 // The compared part holds the names and the attributes that the attribute set
 // of each entry compares; the recorded part holds the rest of what was read
 // (inode, times, size), used for pairing and in reports but never compared.
-// Packing is canonical: equal entries give equal bytes. See codec.go.
+// An attribute that is as in the last entry of its kind is not written, nor is a
+// time that is the one before it in the same entry. Nothing compared is told
+// against something recorded. Packing is canonical: equal entries give equal
+// bytes, and Unpack refuses every other spelling. See codec.go.
 package entry
 
 import (

@@ -12,11 +12,12 @@ func AppendEntry(dst []byte, e *Entry) []byte {
 	w := writer{b: dst}
 	w.uint(uint64(e.Set))
 	w.bytes(e.Name)
-	putType(&w, e)
+	putType(&w, e, &none)
 	have := (e.Have | Type) & Applicable(e.Kind)
+	w.known = have
 	w.uint(uint64(have))
 	for m := have &^ Type; m != 0; m &= m - 1 {
-		table[bits.TrailingZeros32(uint32(m))].put(&w, e)
+		table[bits.TrailingZeros32(uint32(m))].put(&w, e, &none)
 	}
 	if have&Content != 0 {
 		w.int(e.Hashed)
@@ -34,7 +35,7 @@ func DecodeEntry(b []byte) (*Entry, []byte, error) {
 	if r.err == nil && len(e.Name) > 0 && !validName(e.Name) {
 		r.fail("name")
 	}
-	getType(&r, e)
+	getType(&r, e, &none)
 	have := Attr(r.narrow(32))
 	if r.err != nil {
 		return nil, nil, fmt.Errorf("decode entry: %w", r.err)
@@ -42,9 +43,9 @@ func DecodeEntry(b []byte) (*Entry, []byte, error) {
 	if have&Type == 0 || have&^Applicable(e.Kind) != 0 {
 		r.fail("attributes")
 	}
-	e.Have = have
+	e.Have, r.known = have, have
 	for m := have &^ Type; m != 0 && r.err == nil; m &= m - 1 {
-		table[bits.TrailingZeros32(uint32(m))].get(&r, e)
+		table[bits.TrailingZeros32(uint32(m))].get(&r, e, &none)
 	}
 	if have&Content != 0 {
 		if e.Hashed = r.int(); e.Hashed < 0 {
