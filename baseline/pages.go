@@ -72,7 +72,7 @@ func (w *pageWalk) meta(size int64) (root uint64, err error) {
 			return 0, damagedPage(i, "not a meta page")
 		}
 		page := uint64(native.Uint32(m[8:]))
-		if page != smallPage && page != largePage || i > 0 && page != w.page {
+		if page < smallPage || page > largePage || page&(page-1) != 0 || i > 0 && page != w.page {
 			return 0, damagedPage(i, "page size")
 		}
 		w.page = page

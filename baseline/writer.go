@@ -17,9 +17,9 @@ import (
 const (
 	batchSize = 8 << 20 // bytes of values in one transaction
 	smallPage = 4 << 10
-	largePage = 16 << 10
-	largeFile = 256 << 10 // from which pages are large: a directory of 30 files packs to 2 KB, and few fit in 4
-	fill      = 0.95      // keys come in order: no room is needed for later ones
+	largePage = 32 << 10
+	largeFile = 1 << 20 // from which pages are large: of 4 KiB a sixth stays empty, because a directory does not fit any more; of 32 KiB a twentieth
+	fill      = 1       // keys come in order: no room is needed for later ones
 	hashChunk = 1 << 20
 )
 
