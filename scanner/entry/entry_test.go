@@ -18,6 +18,9 @@ var testSets = Sets{
 	{Mask: Type | Mode | UID | GID | Content | XattrAttr | ACL | Caps | SELinux | Flags, DirMask: Type | Mode, Log: true},
 	{Mask: Type, DirMask: Type},
 	{Mask: Type | Mode | UID | GID | Caps, DirMask: Type | Mode | UID | GID | Caps, Sweep: true},
+	// Times told apart: one is compared, the one before it only recorded.
+	{Mask: Type | Size | Ctime, DirMask: Type | Mode | Ctime},
+	{Mask: Type | Content | Btime, DirMask: Type | Mtime | Btime},
 }
 
 // randomEntry makes an entry as a scanner would, with extremes.
