@@ -333,6 +333,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	stop := c.progress(opt.Progress, c.gen.Statement().Entries)
 	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps})
 	stop()
+	c.gather()
 	if err != nil {
 		return err
 	}

@@ -86,6 +86,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	}
 	st, err := scanner.Run(ctx, s.root, sc.eff, opt, nil, &gapSink{sink, gaps})
 	stop()
+	s.gather()
 	if err == nil && o.adopt != nil {
 		err = held.verify(sc.eff)
 	}
@@ -197,18 +198,28 @@ func (s *session) scanOptions(c *scope) scanner.Options {
 	s.lower()
 	mem := memoryUnder(debug.SetMemoryLimit(-1))
 	o := scanner.Options{Workers: min(scanner.Workers(n), mem.workers), NameMemory: mem.names, MaxRate: rate, Progress: new(scanner.Progress)}
-	spread(o.Workers)
+	s.spread(o.Workers)
 	o.Isolate = s.isolated(c, o)
 	return o
 }
 
-// spread lets that many workers be in system calls at once. The runtime counts
-// a goroutine that waits for a disk as running until its monitor notices, some
-// ten microseconds later: with as many places as cores, two slow reads would
-// keep all other workers from asking for theirs.
-func spread(workers int) {
-	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < workers {
+// spread lets that many workers be in system calls at once, until gather. The
+// runtime counts a goroutine that waits for a disk as running until its monitor
+// notices, some ten microseconds later: with as many places as cores, two slow
+// reads would keep all other workers from asking for theirs.
+func (s *session) spread(workers int) {
+	if now := runtime.GOMAXPROCS(0); os.Getenv("GOMAXPROCS") == "" && now < workers {
+		s.places = now
 		runtime.GOMAXPROCS(workers)
+	}
+}
+
+// gather undoes spread when the scan is over: what follows computes, and a
+// garbage collection costs more the more places there are.
+func (s *session) gather() {
+	if s.places > 0 {
+		runtime.GOMAXPROCS(s.places)
+		s.places = 0
 	}
 }
 

@@ -34,6 +34,7 @@ type session struct {
 	store  *baseline.Store
 	lock   *baseline.Lock
 	binary *digest.Digest // of the running binary, nil until asked for
+	places int            // GOMAXPROCS before spread, 0: as it is
 }
 
 // open reads the configuration and opens the root and the state folder.
@@ -73,6 +74,7 @@ func openConfigured(e *Env) (*session, error) {
 }
 
 func (s *session) close() {
+	s.gather()
 	if s.lock != nil {
 		// The descriptor is closed with the process in any case.
 		_ = s.lock.Unlock()
