@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"slices"
 	"time"
 
 	"intact/baseline/diff"
@@ -99,7 +100,8 @@ func (p *Pending) Close() error { return p.f.Close() }
 
 // frames yields the frames in order, the end frame last. What is wrong is put
 // in errp; at the end that includes a digest over the bytes of this very
-// reading, so that a file changed after it was opened is not taken over.
+// reading, so that a file changed after it was opened is not taken over. A body
+// is valid until the next one.
 func (p *Pending) frames(errp *error) iter.Seq2[byte, []byte] {
 	return func(yield func(byte, []byte) bool) {
 		h := digest.New()
@@ -109,12 +111,15 @@ func (p *Pending) frames(errp *error) iter.Seq2[byte, []byte] {
 			*errp = fmt.Errorf("%w: not a pending set", ErrDamaged)
 			return
 		}
+		var buf []byte
 		for {
-			kind, body, err := readFrame(in)
-			if err != nil {
+			var kind byte
+			var err error
+			if kind, buf, err = readFrame(in, buf); err != nil {
 				*errp = err
 				return
 			}
+			body := buf[1:]
 			if kind == frameEnd {
 				if _, err := in.ReadByte(); err != io.EOF || h.Sum() != p.sum {
 					*errp = fmt.Errorf("%w: pending set changed while it was read", ErrDamaged)
@@ -128,35 +133,49 @@ func (p *Pending) frames(errp *error) iter.Seq2[byte, []byte] {
 	}
 }
 
-func readFrame(in *bufio.Reader) (byte, []byte, error) {
-	bad := fmt.Errorf("%w: pending set is cut short or malformed", ErrDamaged)
+// readFrame reads a frame into buf, its kind first, and returns the kind too.
+func readFrame(in *bufio.Reader, buf []byte) (byte, []byte, error) {
+	bad := func() (byte, []byte, error) {
+		return 0, nil, fmt.Errorf("%w: pending set is cut short or malformed", ErrDamaged)
+	}
 	n, err := binary.ReadUvarint(in)
 	if err != nil || n == 0 || n > maxFrame {
-		return 0, nil, bad
+		return bad()
+	}
+	if n <= plainFrame {
+		buf = slices.Grow(buf[:0], int(n))[:n]
+		if _, err := io.ReadFull(in, buf); err != nil {
+			return bad()
+		}
+		return buf[0], buf, nil
 	}
 	// Grown as it is read: the length alone must not cost memory.
 	var b bytes.Buffer
 	if m, err := io.CopyN(&b, in, int64(n)); err != nil || m != int64(n) {
-		return 0, nil, bad
+		return bad()
 	}
-	return b.Bytes()[0], b.Bytes()[1:], nil
+	return b.Bytes()[0], b.Bytes(), nil
 }
 
-// Changes yields all changes in the order in which they were written. Each may
-// be kept. An error ends the sequence; before its end nothing may be acted on.
-func (p *Pending) Changes() iter.Seq2[PendingChange, error] {
-	return func(yield func(PendingChange, error) bool) {
+// EncodedChange is a change that waits as it is stored, not decoded.
+type EncodedChange struct {
+	Bytes     []byte // what diff.AppendChange wrote, or pretends to be that; valid until the next
+	FirstSeen time.Time
+}
+
+// Encoded yields all changes in the order in which they were written. An error
+// ends the sequence; before its end nothing may be acted on.
+func (p *Pending) Encoded() iter.Seq2[EncodedChange, error] {
+	return func(yield func(EncodedChange, error) bool) {
 		var err error
 		changes, rows := uint64(0), uint64(0)
 		for kind, body := range p.frames(&err) {
 			r := reader{b: body}
 			switch kind {
 			case frameChange:
-				c := PendingChange{FirstSeen: r.time()}
+				c := EncodedChange{FirstSeen: r.time()}
+				c.Bytes, err = r.b, r.err
 				changes++
-				if c.Change, err = diff.DecodeChange(r.b); err == nil {
-					err = r.err
-				}
 				if err == nil && !yield(c, nil) {
 					return
 				}
@@ -173,7 +192,28 @@ func (p *Pending) Changes() iter.Seq2[PendingChange, error] {
 			}
 		}
 		if err != nil {
-			yield(PendingChange{}, err)
+			yield(EncodedChange{}, err)
+		}
+	}
+}
+
+// Changes yields what Encoded does, decoded. Each may be kept.
+func (p *Pending) Changes() iter.Seq2[PendingChange, error] {
+	return func(yield func(PendingChange, error) bool) {
+		for e, err := range p.Encoded() {
+			c := PendingChange{FirstSeen: e.FirstSeen}
+			if err == nil {
+				if c.Change, err = diff.DecodeChange(bytes.Clone(e.Bytes)); err != nil {
+					err = fmt.Errorf("read pending set: %w: %w", ErrDamaged, err)
+				}
+			}
+			if err != nil {
+				yield(PendingChange{}, err)
+				return
+			}
+			if !yield(c, nil) {
+				return
+			}
 		}
 	}
 }
@@ -186,7 +226,7 @@ func (p *Pending) Rows() ([]PendingRow, error) {
 		if kind != frameRow {
 			continue
 		}
-		r := reader{b: body}
+		r := reader{b: bytes.Clone(body)}
 		row := PendingRow{FirstSeen: r.time()}
 		row.Kind, row.Key = string(r.bytes()), r.bytes()
 		row.Old, row.New = r.optional(), r.optional()

@@ -34,6 +34,7 @@ const (
 	frameEnd     = 'e'
 
 	maxFrame    = 16 << 20
+	plainFrame  = 64 << 10 // up to here memory is had for a frame as its length says
 	keepPending = 10
 	maxPending  = 1 << 30 // bytes of all sets
 )
@@ -70,6 +71,7 @@ type PendingWriter struct {
 	w       *bufio.Writer
 	h       *digest.Hasher
 	buf     []byte
+	enc     []byte
 	changes uint64
 	rows    uint64
 	err     error
@@ -108,8 +110,8 @@ func (p *PendingWriter) frame(kind byte, body []byte) error {
 		p.err = fmt.Errorf("write pending set: a record of %d bytes", len(body))
 		return p.err
 	}
-	p.w.Write(binary.AppendUvarint(nil, uint64(len(body)+1)))
-	p.w.WriteByte(kind)
+	var head [binary.MaxVarintLen64 + 1]byte
+	p.w.Write(append(binary.AppendUvarint(head[:0], uint64(len(body)+1)), kind))
 	if _, err := p.w.Write(body); err != nil {
 		p.err = fmt.Errorf("write pending set: %w", cause(err))
 	}
@@ -118,9 +120,14 @@ func (p *PendingWriter) frame(kind byte, body []byte) error {
 
 // Add writes one change.
 func (p *PendingWriter) Add(c *diff.Change, firstSeen time.Time) error {
+	p.enc = diff.AppendChange(p.enc[:0], c)
+	return p.AddEncoded(p.enc, firstSeen)
+}
+
+// AddEncoded writes one change that diff.AppendChange has encoded.
+func (p *PendingWriter) AddEncoded(encoded []byte, firstSeen time.Time) error {
 	p.changes++
-	p.buf = appendTime(p.buf[:0], firstSeen)
-	p.buf = diff.AppendChange(p.buf, c)
+	p.buf = append(appendTime(p.buf[:0], firstSeen), encoded...)
 	return p.frame(frameChange, p.buf)
 }
 

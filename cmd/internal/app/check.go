@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"intact/baseline"
 	"intact/baseline/diff"
@@ -85,6 +86,10 @@ type check struct {
 	quick   *quick
 	pending *pendingJudge
 	saved   digest.Digest // the pending set
+
+	seen       time.Time // when the change that tell is at was first seen
+	seenBefore bool      // and not now
+
 	newGaps int64
 }
 

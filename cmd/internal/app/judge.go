@@ -10,7 +10,6 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
-	"intact/rules/integrity"
 	"intact/scanner"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
@@ -25,7 +24,7 @@ func (c *check) judge(ctx context.Context) error {
 	}
 	defer c.pending.close()
 	c.drift = c.policyFindings()
-	if err := c.save(ctx); err != nil {
+	if err := c.tell(ctx); err != nil {
 		return err
 	}
 	for _, name := range setNames {
@@ -34,10 +33,7 @@ func (c *check) judge(ctx context.Context) error {
 		}
 		switch name {
 		case "integrity":
-			in := rules.Input{Changes: c.result.Changes(), Rows: c.rows, Floor: c.scope.floor}
-			if err = integrity.New(integrity.Options{}).Judge(ctx, in, c.emit); err == nil {
-				err = c.allTold()
-			}
+			err = c.allTold() // told in tell
 		case "mounts":
 			err = c.emitAll(c.mounts)
 		case "policy":

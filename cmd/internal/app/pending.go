@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -25,10 +24,13 @@ const rowFinding = "finding"
 // findings from old ones. It is read along, in the same order as findings.
 type pendingJudge struct {
 	set  *baseline.Pending
-	next func() (baseline.PendingChange, error, bool) // nil: at the end
+	next func() (baseline.EncodedChange, error, bool)
 	stop func()
-	cur  *baseline.PendingChange
 	rows map[string]time.Time // kind NUL key NUL new value
+
+	more    bool // cur is a change
+	cur     baseline.EncodedChange
+	decoded *diff.Change // of cur, nil: not yet
 }
 
 // previous opens the pending set of the newest report that has one. What
@@ -54,7 +56,7 @@ func (c *check) previous() (*pendingJudge, error) {
 	for _, r := range rows {
 		p.rows[rowID(r.RowChange)] = r.FirstSeen
 	}
-	p.next, p.stop = iter.Pull2(p.set.Changes())
+	p.next, p.stop = iter.Pull2(p.set.Encoded())
 	p.advance()
 	return p, nil
 }
@@ -63,9 +65,9 @@ func rowID(r diff.RowChange) string {
 	return r.Kind + "\x00" + string(r.Key) + "\x00" + string(r.New)
 }
 
-// lastPending returns the pending set that the newest complete check names. It
-// serves for the history alone, and the set is verified by its digest: what lies
-// between the ends of a report says no more about it.
+// lastPending returns the pending set that the newest complete check names. The
+// set is verified by its digest: what lies between the ends of a report says no
+// more about it.
 func (c *check) lastPending() (digest.Digest, error) {
 	list, err := c.archive().List()
 	if err != nil {
@@ -111,25 +113,40 @@ func readEnds(s report.Stored) (t report.Trailer, h report.Header, err error) {
 	}
 }
 
+// advance goes to the next change that the previous check left.
 func (p *pendingJudge) advance() {
-	if p.next == nil {
-		return
+	var err error
+	p.decoded = nil
+	if p.cur, err, p.more = p.next(); err != nil {
+		p.more = false
 	}
-	ch, err, ok := p.next()
-	if !ok || err != nil {
-		p.cur, p.next = nil, nil
-		return
-	}
-	p.cur = &ch
 }
 
-// change returns when ch was first seen. Calls must be in key order.
-func (p *pendingJudge) change(ch *diff.Change) (time.Time, bool) {
-	key := ch.Path.Key()
-	for p.cur != nil && bytes.Compare(p.cur.Path.Key(), key) < 0 {
+// change returns when ch, encoded, was first seen. Calls must be in key order.
+// What waits already is mostly the same bytes, and those need no decoding: ch
+// was encoded from what is true now.
+func (p *pendingJudge) change(ch *diff.Change, encoded []byte) (time.Time, bool) {
+	var key []byte
+	for p.more {
+		if bytes.Equal(p.cur.Bytes, encoded) {
+			return p.cur.FirstSeen, true
+		}
+		if p.decoded == nil {
+			var err error
+			if p.decoded, err = diff.DecodeChange(bytes.Clone(p.cur.Bytes)); err != nil {
+				p.more = false
+				break
+			}
+		}
+		if key == nil {
+			key = ch.Path.Key()
+		}
+		if bytes.Compare(p.decoded.Path.Key(), key) >= 0 {
+			break
+		}
 		p.advance()
 	}
-	if p.cur == nil || p.cur.Path != ch.Path || p.cur.Kind != ch.Kind || p.cur.From != ch.From || !sameEntry(p.cur.New, ch.New) {
+	if o := p.decoded; !p.more || o.Path != ch.Path || o.Kind != ch.Kind || o.From != ch.From || !sameEntry(o.New, ch.New) {
 		return time.Time{}, false
 	}
 	return p.cur.FirstSeen, true
@@ -147,49 +164,6 @@ func (p *pendingJudge) close() {
 	if p.set != nil {
 		p.set.Close()
 	}
-}
-
-// save writes the pending set of this run, with the history of each change.
-func (c *check) save(ctx context.Context) error {
-	now := c.paper.head.Started
-	rows := c.pendingRows(now)
-	if c.o.NoState || c.o.Baseline != "" || c.partial() {
-		return nil
-	}
-	w, err := c.store.NewPending(baseline.PendingHeader{
-		Generation: c.gen.Statement().Generation, Root: c.gen.Root(), Report: c.paper.head.ID, Created: now,
-	})
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	n := len(rows)
-	for ch, err := range c.result.Changes() {
-		if err != nil {
-			return err
-		}
-		n++
-		since, old := c.pending.change(ch)
-		if !old {
-			since = now
-		}
-		if err := w.Add(ch, since); err != nil {
-			return err
-		}
-	}
-	for _, r := range rows {
-		if err := w.AddRow(r.RowChange, r.FirstSeen); err != nil {
-			return err
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	if c.saved, err = w.Commit(ctx); err != nil {
-		return err
-	}
-	c.pending.rewind()
-	return nil
 }
 
 // pendingRows are the rows to keep: changed ones, and the history of findings
@@ -214,10 +188,11 @@ func findingKey(f *rules.Finding) []byte {
 	return []byte(f.Rule + "\x00" + f.Subject.Name)
 }
 
-// since returns when a finding was first seen, false if it is new.
+// since returns when a finding was first seen, false if it is new. A finding
+// about a change comes right behind it.
 func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if f.Diff != nil {
-		return c.pending.change(f.Diff)
+		return c.seen, c.seenBefore
 	}
 	for _, kind := range []string{rowMount, rowAlias, rowState} {
 		for _, r := range c.rows {
@@ -229,15 +204,4 @@ func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	}
 	t, ok := c.pending.rows[rowID(diff.RowChange{Kind: rowFinding, Key: findingKey(f)})]
 	return t, ok
-}
-
-// rewind starts the history over, for the findings that come in the same
-// order as the changes did.
-func (p *pendingJudge) rewind() {
-	p.stop()
-	if p.set == nil {
-		return
-	}
-	p.next, p.stop = iter.Pull2(p.set.Changes())
-	p.advance()
 }

@@ -43,6 +43,8 @@ type quick struct {
 	keeps map[entry.Path]bool       // by mount point and "/": whether files there keep their times
 	told  *marks                    // what the last check reported
 
+	doubtful [baseline.AgeBuckets]bool // a file of these must be read until it is as it was, or accepted
+
 	used  [baseline.AgeBuckets]atomic.Bool // a file of these was trusted
 	files atomic.Int64                     // files with content that were delivered
 }
@@ -260,12 +262,9 @@ func (c *check) keepAges() error {
 			}
 		}
 	}
-	for ch, err := range c.result.Changes() {
-		if err != nil {
-			return err
-		}
-		if unread(ch) {
-			next.Read[q.ages.Mark(ch.Path)[0]] = time.Time{}
+	for b, doubtful := range q.doubtful {
+		if doubtful {
+			next.Read[b] = time.Time{}
 		}
 	}
 	if next.Read == q.ages.Read {
@@ -274,10 +273,17 @@ func (c *check) keepAges() error {
 	return c.putAges(&next, c.gen.Statement())
 }
 
+// doubt marks the bucket of a file that a quick check must read until it is as
+// it was or accepted.
+func (q *quick) doubt(ch *diff.Change) {
+	if q != nil && unread(ch) {
+		q.doubtful[q.ages.Mark(ch.Path)[0]] = true
+	}
+}
+
 // unread reports whether a file could not be read, or has other content under
 // the times that the baseline knows. A quick check that trusted those would
-// pass over it: its bucket counts as never read, until it is as it was or
-// accepted.
+// pass over it: its bucket counts as never read.
 func unread(ch *diff.Change) bool {
 	a, b := ch.Old, ch.New
 	if a == nil || a.Kind != entry.File || a.Have&entry.Content == 0 {

@@ -1,0 +1,204 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/rules"
+	"intact/rules/integrity"
+	"intact/scanner/entry"
+)
+
+// What a batch of steps holds, and how many batches are on their way: the
+// memory of judging does not grow with the number of changes.
+const (
+	batchSteps = 128
+	batchBytes = 256 << 10
+	batchQueue = 2
+)
+
+// step is one change, or one finding of the change before it.
+type step struct {
+	change  *diff.Change // nil: a finding
+	finding rules.Finding
+}
+
+// judging decodes and judges the changes of a check in a goroutine of its own,
+// in batches, while what was judged is written down by another.
+//
+//	tape → change → findings  →  batches  →  history, pending set, report
+type judging struct {
+	full, free chan []step
+	steps      []step
+	bytes      int
+	done       <-chan struct{}
+	cause      func() error
+}
+
+// judged gives do each change in key order, and behind it its findings if the
+// rule set is asked for. It returns when nothing of it runs any more.
+func (c *check) judged(ctx context.Context, do func(*step) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	j := &judging{full: make(chan []step, batchQueue), free: make(chan []step, batchQueue+2), done: ctx.Done(),
+		cause: func() error { return context.Cause(ctx) }}
+	var failed error
+	go func() {
+		defer close(j.full)
+		defer func() {
+			if p := recover(); p != nil {
+				failed = fmt.Errorf("internal error: %v", p)
+			}
+		}()
+		failed = c.produce(ctx, j)
+	}()
+	var err error
+	for steps := range j.full {
+		for i := range steps {
+			if err == nil {
+				err = do(&steps[i])
+			}
+		}
+		if err != nil {
+			cancel() // and wait until it is seen
+			continue
+		}
+		j.free <- steps // has room for all that there are
+	}
+	if err == nil && failed != nil {
+		err = fmt.Errorf("judge integrity: %w", failed)
+	}
+	return err
+}
+
+// produce fills batches with the changes and what the rules say of them.
+func (c *check) produce(ctx context.Context, j *judging) error {
+	changes := j.changes(c.result.Changes())
+	if c.sets["integrity"] {
+		in := rules.Input{Changes: changes, Rows: c.rows, Floor: c.scope.floor}
+		if err := integrity.New(integrity.Options{}).Judge(ctx, in, j.finding); err != nil {
+			return err
+		}
+	} else {
+		for _, err := range changes {
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return j.send()
+}
+
+// changes passes changes on and puts each in the batch.
+func (j *judging) changes(seq iter.Seq2[*diff.Change, error]) iter.Seq2[*diff.Change, error] {
+	return func(yield func(*diff.Change, error) bool) {
+		for ch, err := range seq {
+			if err == nil {
+				err = j.add(step{change: ch}, weight(ch))
+			}
+			if !yield(ch, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (j *judging) finding(f rules.Finding) error { return j.add(step{finding: f}, 0) }
+
+// add puts a step in the batch, which goes out when it is full.
+func (j *judging) add(s step, bytes int) error {
+	j.steps = append(j.steps, s)
+	j.bytes += bytes
+	if len(j.steps) < batchSteps && j.bytes < batchBytes {
+		return nil
+	}
+	return j.send()
+}
+
+func (j *judging) send() error {
+	select {
+	case j.full <- j.steps:
+	case <-j.done:
+		return j.cause()
+	}
+	j.bytes = 0
+	select {
+	case used := <-j.free:
+		j.steps = used[:0]
+	default:
+		j.steps = make([]step, 0, batchSteps)
+	}
+	return nil
+}
+
+// weight is about how many bytes of c are not the same for every change.
+func weight(c *diff.Change) int {
+	n := len(c.Path) + len(c.From) + len(c.LinkOf) + len(c.Reason)
+	for _, l := range c.Links {
+		n += len(l)
+	}
+	for _, e := range [...]*entry.Entry{c.Old, c.New} {
+		if e == nil {
+			continue
+		}
+		n += len(e.Target) + len(e.ACL) + len(e.DefACL) + len(e.Caps) + len(e.Label)
+		for _, x := range e.Xattr {
+			n += len(x.Name)
+		}
+	}
+	return n
+}
+
+// tell is the one look at all changes: each gets its history, goes into the
+// pending set and marks what a quick check must not trust; its findings go into
+// the report. The pending set is complete before the report that names it is.
+func (c *check) tell(ctx context.Context) error {
+	rows := c.pendingRows(c.paper.head.Started)
+	w, err := c.newPending()
+	if err != nil {
+		return err
+	}
+	if w != nil {
+		defer w.Abort()
+	}
+	n := len(rows)
+	var encoded []byte
+	err = c.judged(ctx, func(s *step) error {
+		if s.change == nil {
+			return c.emit(s.finding)
+		}
+		n++
+		encoded = diff.AppendChange(encoded[:0], s.change)
+		if c.seen, c.seenBefore = c.pending.change(s.change, encoded); !c.seenBefore {
+			c.seen = c.paper.head.Started
+		}
+		c.quick.doubt(s.change)
+		if w == nil {
+			return nil
+		}
+		return w.AddEncoded(encoded, c.seen)
+	})
+	if err != nil || w == nil || n == 0 {
+		return err
+	}
+	for _, r := range rows {
+		if err := w.AddRow(r.RowChange, r.FirstSeen); err != nil {
+			return err
+		}
+	}
+	c.saved, err = w.Commit(ctx)
+	return err
+}
+
+// newPending starts the pending set of this run, nil where there is to be none.
+func (c *check) newPending() (*baseline.PendingWriter, error) {
+	if c.o.NoState || c.o.Baseline != "" || c.partial() {
+		return nil, nil
+	}
+	return c.store.NewPending(baseline.PendingHeader{
+		Generation: c.gen.Statement().Generation, Root: c.gen.Root(), Report: c.paper.head.ID, Created: c.paper.head.Started,
+	})
+}
