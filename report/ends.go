@@ -41,7 +41,7 @@ func ends(f *os.File) (h Header, t Trailer, err error) {
 	if err != nil {
 		return h, t, fmt.Errorf("read report: last line: %w", err)
 	}
-	rec, rank, err := decode(line)
+	rec, rank, err := decode(line, nil)
 	if err == nil && rank != rankTrailer {
 		err = ErrTruncated
 	}

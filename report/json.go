@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -18,18 +19,29 @@ const timeLayout = "2006-01-02T15:04:05.000000000Z"
 // coder writes or reads the one spelling of a record. A record describes its
 // fields once, in order, for both directions; so whatever is read was written
 // in exactly the form that writing it again would give.
+//
+// What is read are parts of the line: a record costs one string.
 type coder struct {
-	b       []byte // writing: what was written; reading: what is left
+	b       []byte // writing: what was written
+	in      string // reading: what is left
 	reading bool
-	inner   bool // a field or element went before: a comma comes next
+	inner   bool      // a field or element went before: a comma comes next
+	last    *lastTime // nil: times are not remembered
 	err     error
+}
+
+// lastTime is a time and its spelling. Findings that were first seen by the
+// same run follow each other.
+type lastTime struct {
+	t    time.Time
+	text string
 }
 
 func (c *coder) fail(format string, args ...any) {
 	if c.err == nil {
 		c.err = fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
 		if c.reading {
-			c.b = nil
+			c.in = ""
 		}
 	}
 }
@@ -41,16 +53,16 @@ func (c *coder) lit(s string) {
 		return
 	}
 	if c.err == nil && !c.skip(s) {
-		c.fail("want %s, have %.40q", s, c.b)
+		c.fail("want %s, have %.40q", s, c.in)
 	}
 }
 
 // skip consumes s if it is next; reading only.
 func (c *coder) skip(s string) bool {
-	if len(c.b) < len(s) || string(c.b[:len(s)]) != s {
+	if !strings.HasPrefix(c.in, s) {
 		return false
 	}
-	c.b = c.b[len(s):]
+	c.in = c.in[len(s):]
 	return true
 }
 
@@ -71,19 +83,19 @@ func (c *coder) keyed(name, tail string) {
 		c.b = append(append(append(append(c.b, '"'), name...), tail...), `":`...)
 		return
 	}
-	n := keyLen(c.b, name, tail)
+	n := keyLen(c.in, name, tail)
 	if n == 0 {
-		c.fail("want %s%s, have %.40q", name, tail, c.b)
+		c.fail("want %s%s, have %.40q", name, tail, c.in)
 		return
 	}
-	c.b = c.b[n:]
+	c.in = c.in[n:]
 }
 
 // keyLen returns the length of the key at the start of b, 0 if it is not that.
-func keyLen(b []byte, name, tail string) int {
+func keyLen(b, name, tail string) int {
 	n := 1 + len(name)
 	end := n + len(tail) + 2
-	if len(b) < end || b[0] != '"' || string(b[1:n]) != name || string(b[n:end-2]) != tail || b[end-2] != '"' || b[end-1] != ':' {
+	if len(b) < end || b[0] != '"' || b[1:n] != name || b[n:end-2] != tail || b[end-2] != '"' || b[end-1] != ':' {
 		return 0
 	}
 	return end
@@ -97,7 +109,7 @@ func (c *coder) hasTail(name, tail string, want bool) bool {
 	if !c.reading {
 		return want
 	}
-	b := c.b
+	b := c.in
 	if c.inner {
 		if len(b) == 0 || b[0] != ',' {
 			return false
@@ -255,11 +267,14 @@ func elements[T any](c *coder, name string, list *[]T, item func(*T)) {
 	c.inner = false
 	if c.reading {
 		*list = nil
-		for c.err == nil && (len(c.b) == 0 || c.b[0] != ']') {
+		for c.err == nil && (len(c.in) == 0 || c.in[0] != ']') {
+			if *list == nil {
+				*list = make([]T, 0, 4)
+			}
 			var v T
-			c.comma()
-			item(&v)
 			*list = append(*list, v)
+			c.comma()
+			item(&(*list)[len(*list)-1])
 		}
 	} else {
 		for i := range *list {
@@ -297,17 +312,17 @@ func (c *coder) integer(v *int64) {
 		return
 	}
 	n := 0
-	for n < len(c.b) && c.b[n] >= '0' && c.b[n] <= '9' {
+	for n < len(c.in) && c.in[n] >= '0' && c.in[n] <= '9' {
 		n++
 	}
-	s := string(c.b[:n])
+	s := c.in[:n]
 	x, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || strconv.FormatInt(x, 10) != s {
+	if err != nil || n > 1 && s[0] == '0' {
 		c.fail("number %.40q", s)
 		return
 	}
 	*v = x
-	c.b = c.b[n:]
+	c.in = c.in[n:]
 }
 
 func (c *coder) unsigned(name string, v *uint64) {
@@ -334,17 +349,34 @@ func (c *coder) time(name string, t *time.Time) {
 		return
 	}
 	if !c.reading {
-		u := t.UTC()
-		if u.Year() < 0 || u.Year() > 9999 {
-			c.fail("%s: year %d", name, u.Year())
-		}
-		c.b = append(u.AppendFormat(append(c.b, '"'), timeLayout), '"')
+		c.b = append(append(append(c.b, '"'), c.spell(name, *t)...), '"')
 		return
 	}
 	s := c.unquote()
+	if c.last != nil && c.last.text == s && s != "" {
+		*t = c.last.t
+		return
+	}
 	u, err := time.Parse(timeLayout, s)
 	if err != nil || u.Format(timeLayout) != s || u.IsZero() {
 		c.fail("%s: time %.40q", name, s)
+	} else if c.last != nil {
+		*c.last = lastTime{u, strings.Clone(s)}
 	}
 	*t = u
+}
+
+func (c *coder) spell(name string, t time.Time) string {
+	if c.last != nil && c.last.t == t {
+		return c.last.text
+	}
+	u := t.UTC()
+	if u.Year() < 0 || u.Year() > 9999 {
+		c.fail("%s: year %d", name, u.Year())
+	}
+	s := u.Format(timeLayout)
+	if c.last != nil {
+		*c.last = lastTime{t, s}
+	}
+	return s
 }

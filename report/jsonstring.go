@@ -1,8 +1,8 @@
 package report
 
 import (
-	"bytes"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -12,7 +12,14 @@ const hexDigits = "0123456789abcdef"
 // character as \uNNNN.
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
-	for _, r := range s {
+	for len(s) > 0 {
+		n := plainLen(s)
+		b, s = append(b, s[:n]...), s[n:]
+		if s == "" {
+			break
+		}
+		r, n := utf8.DecodeRuneInString(s)
+		s = s[n:]
 		switch {
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))
@@ -38,20 +45,38 @@ func appendUnit(b []byte, u rune) []byte {
 	return append(b, '\\', 'u', hexDigits[u>>12&15], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
 }
 
+// plainLen returns how many characters of s, from its beginning, a string
+// literal holds as they are and in one byte each.
+func plainLen(s string) int {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return i
+		}
+	}
+	return len(s)
+}
+
 // unquote reads a string and demands the spelling that appendQuoted gives it.
 func (c *coder) unquote() string {
 	if c.err != nil {
 		return ""
 	}
-	end := stringEnd(c.b)
+	if c.in != "" && c.in[0] == '"' {
+		if n := 1 + plainLen(c.in[1:]); n < len(c.in) && c.in[n] == '"' {
+			s := c.in[1:n]
+			c.in = c.in[n+1:]
+			return s
+		}
+	}
+	end := stringEnd(c.in)
 	if end == 0 {
-		c.fail("want a string, have %.40q", c.b)
+		c.fail("want a string, have %.40q", c.in)
 		return ""
 	}
-	lit := c.b[:end]
-	c.b = c.b[end:]
-	if bytes.IndexByte(lit, '\\') < 0 && utf8.Valid(lit) && !needsEscape(string(lit), false) {
-		return string(lit[1 : end-1])
+	lit := c.in[:end]
+	c.in = c.in[end:]
+	if strings.IndexByte(lit, '\\') < 0 && utf8.ValidString(lit) && !needsEscape(lit, false) {
+		return lit[1 : end-1]
 	}
 	out := make([]byte, 0, end)
 	for rest := lit[1 : end-1]; len(rest) > 0; {
@@ -63,7 +88,7 @@ func (c *coder) unquote() string {
 		out = utf8.AppendRune(out, r)
 		rest = rest[n:]
 	}
-	if !bytes.Equal(appendQuoted(nil, string(out)), lit) {
+	if string(appendQuoted(nil, string(out))) != lit {
 		c.fail("string %.40q", lit)
 		return ""
 	}
@@ -72,7 +97,7 @@ func (c *coder) unquote() string {
 
 // stringEnd returns the length of the string literal at the start of b, 0 if
 // there is none.
-func stringEnd(b []byte) int {
+func stringEnd(b string) int {
 	if len(b) == 0 || b[0] != '"' {
 		return 0
 	}
@@ -88,9 +113,9 @@ func stringEnd(b []byte) int {
 }
 
 // unescape decodes one character and its length, 0 if it is malformed.
-func unescape(b []byte) (rune, int) {
+func unescape(b string) (rune, int) {
 	if b[0] != '\\' {
-		r, n := utf8.DecodeRune(b)
+		r, n := utf8.DecodeRuneInString(b)
 		if r == utf8.RuneError && n == 1 {
 			return 0, 0
 		}
@@ -123,10 +148,10 @@ func unescape(b []byte) (rune, int) {
 	return 0x10000 + (hi-0xd800)<<10 + (lo - 0xdc00), 12
 }
 
-func unit(b []byte) (rune, bool) {
+func unit(b string) (rune, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
 	}
-	v, err := strconv.ParseUint(string(b[2:6]), 16, 32)
+	v, err := strconv.ParseUint(b[2:6], 16, 32)
 	return rune(v), err == nil
 }

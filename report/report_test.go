@@ -387,7 +387,7 @@ func FuzzRecord(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		rec, rank, err := decode(line)
+		rec, rank, err := decode(line, nil)
 		if err != nil {
 			return
 		}

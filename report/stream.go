@@ -59,6 +59,7 @@ type Writer struct {
 	w     *bufio.Writer
 	line  []byte
 	order order
+	last  lastTime
 	err   error
 }
 
@@ -73,7 +74,7 @@ func (w *Writer) write(rank int, r Record) error {
 	if w.err = w.order.accept(rank, &r); w.err != nil {
 		return w.err
 	}
-	c := coder{b: w.line[:0]}
+	c := coder{b: w.line[:0], last: &w.last}
 	c.record(&r, kinds[rank])
 	c.b = append(c.b, '\n')
 	w.line = c.b
@@ -141,6 +142,7 @@ type Reader struct {
 	line  []byte
 	n     int
 	order order
+	last  lastTime
 }
 
 // NewReader returns a Reader of r. It reads ahead.
@@ -153,7 +155,7 @@ func (r *Reader) Next() (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	rec, rank, err := decode(line)
+	rec, rank, err := decode(line, &r.last)
 	if err == nil {
 		err = r.order.accept(rank, &rec)
 	}
@@ -200,7 +202,7 @@ func (r *Reader) readLine() ([]byte, error) {
 }
 
 // decode reads one line; rank is its position in kinds.
-func decode(line []byte) (rec Record, rank int, err error) {
+func decode(line []byte, last *lastTime) (rec Record, rank int, err error) {
 	const start = `{"type":"`
 	if !bytes.HasPrefix(line, []byte(start)) {
 		return rec, 0, fmt.Errorf("%w: want %s, have %.40q", ErrFormat, start, line)
@@ -208,10 +210,10 @@ func decode(line []byte) (rec Record, rank int, err error) {
 	word, _, _ := bytes.Cut(line[len(start):], []byte{'"'})
 	for rank = range kinds {
 		if string(word) == kinds[rank] {
-			c := coder{b: line, reading: true}
+			c := coder{in: string(line), reading: true, last: last}
 			c.record(&rec, kinds[rank])
-			if c.err == nil && len(c.b) > 0 {
-				c.fail("%.40q behind the record", c.b)
+			if c.err == nil && len(c.in) > 0 {
+				c.fail("%.40q behind the record", c.in)
 			}
 			return rec, rank, c.err
 		}

@@ -152,7 +152,7 @@ func (t *text) again(want func(line []byte) bool, do func(*Record)) error {
 		if !want(line) {
 			continue
 		}
-		rec, _, err := decode(line)
+		rec, _, err := decode(line, &rd.last)
 		if err != nil {
 			return rd.errorf(err)
 		}
