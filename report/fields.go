@@ -109,10 +109,21 @@ func severity(c *coder, name string, s *rules.Severity) {
 }
 
 func findingFields(f *rules.Finding, c *coder) {
+	raw := findingHead(f, c)
+	findingBody(f, c)
+	if raw != (f.Explained != nil) {
+		c.fail("raw_severity and explained go together")
+	}
+	c.texts("attack", &f.Attack, true)
+}
+
+// findingHead is what folding needs to know of a finding. It reports whether
+// there is a raw severity.
+func findingHead(f *rules.Finding, c *coder) (raw bool) {
 	c.text("set", &f.Set)
 	c.text("rule", &f.Rule)
 	severity(c, "severity", &f.Severity)
-	raw := c.has("raw_severity", f.Explained != nil)
+	raw = c.has("raw_severity", f.Explained != nil)
 	if raw {
 		severity(c, "raw_severity", &f.RawSeverity)
 	} else if c.reading {
@@ -120,6 +131,10 @@ func findingFields(f *rules.Finding, c *coder) {
 	}
 	subject(&f.Subject, c)
 	c.optional("change", &f.Change)
+	return raw
+}
+
+func findingBody(f *rules.Finding, c *coder) {
 	c.optional("from", &f.From)
 	if c.has("count", f.Count != 0) {
 		c.number("count", &f.Count)
@@ -144,10 +159,6 @@ func findingFields(f *rules.Finding, c *coder) {
 		c.word("level", &f.Explained.Level, "signed", "local")
 		c.close()
 	}
-	if raw != (f.Explained != nil) {
-		c.fail("raw_severity and explained go together")
-	}
-	c.texts("attack", &f.Attack, true)
 }
 
 // side is one value of an attribute: null where absent or unknown.

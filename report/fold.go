@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"intact/rules"
 	"intact/scanner/entry"
@@ -49,7 +50,7 @@ func (d *folder) finding(f *rules.Finding) bool {
 		}
 	}
 	if g == nil {
-		g = &fold{change: f.Change, limit: foldAfter}
+		g = &fold{change: strings.Clone(f.Change), limit: foldAfter}
 		if d.shown >= foldAll {
 			g.limit = 0
 		}
@@ -85,7 +86,8 @@ func (d *folder) frame(p entry.Path, change string) *frame {
 // push adds a directory below those that are open. What is already open and
 // lies below it stays where it is: order serves only the messages.
 func (d *folder) push(dir entry.Path, change string) *frame {
-	fr := &frame{dir: dir, change: change}
+	// Copies: what was read is a part of its whole line.
+	fr := &frame{dir: entry.Path(strings.Clone(string(dir))), change: strings.Clone(change)}
 	d.stack = append(d.stack, fr)
 	return fr
 }

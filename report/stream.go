@@ -221,6 +221,17 @@ func decode(line []byte, last *lastTime) (rec Record, rank int, err error) {
 	return rec, 0, fmt.Errorf("%w: type %.40q", ErrFormat, word)
 }
 
+// decodeHead reads of a finding what findingHead has. It is for lines that
+// decode has accepted before.
+func decodeHead(line []byte) (f rules.Finding, err error) {
+	c := coder{in: string(line), reading: true}
+	c.open()
+	c.key("type")
+	c.lit(`"finding"`)
+	findingHead(&f, &c)
+	return f, c.err
+}
+
 // Read returns the records of a report up to its trailer. It ends with the
 // first error; a report that is cut off ends with ErrTruncated.
 func Read(r io.Reader) iter.Seq2[Record, error] {

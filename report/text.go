@@ -134,10 +134,10 @@ func (t *text) remember(f *rules.Finding) {
 	}
 }
 
-// again reads the report once more and gives do the records whose line is
-// wanted. survey has checked it; skipping lines unread makes a long report
-// with few severe findings fast.
-func (t *text) again(want func(line []byte) bool, do func(*Record)) error {
+// again reads the report once more and gives do the lines of the wanted type.
+// survey has checked them; leaving most of them undecoded makes a long report
+// fast.
+func (t *text) again(want func(line []byte) bool, do func(line []byte, last *lastTime) error) error {
 	if err := t.rewind(); err != nil {
 		return err
 	}
@@ -149,15 +149,23 @@ func (t *text) again(want func(line []byte) bool, do func(*Record)) error {
 		if bytes.HasPrefix(line, []byte(`{"type":"trailer"`)) {
 			return nil
 		}
-		if !want(line) {
-			continue
+		if want(line) {
+			if err := do(line, &rd.last); err != nil {
+				return rd.errorf(err)
+			}
 		}
-		rec, _, err := decode(line, &rd.last)
-		if err != nil {
-			return rd.errorf(err)
-		}
-		do(&rec)
 	}
+}
+
+// records is again for whole records.
+func (t *text) records(want func(line []byte) bool, do func(*Record)) error {
+	return t.again(want, func(line []byte, last *lastTime) error {
+		rec, _, err := decode(line, last)
+		if err == nil {
+			do(&rec)
+		}
+		return err
+	})
 }
 
 // findings prints the findings of one severity.
@@ -173,14 +181,25 @@ func (t *text) findings(s rules.Severity) error {
 			(bytes.Contains(line, mine) || !always && bytes.Contains(line, dir))
 	}
 	t.line("")
-	err := t.again(want, func(r *Record) {
-		f := r.Finding
-		if f.Severity == s && (always || fold.finding(f)) {
-			t.finding(f)
+	err := t.again(want, func(line []byte, last *lastTime) error {
+		f, err := decodeHead(line)
+		if err != nil {
+			return err
+		}
+		if f.Severity == s && (always || fold.finding(&f)) {
+			rec, _, err := decode(line, last)
+			if err != nil {
+				return err
+			}
+			if rec.Finding == nil {
+				return ErrFormat
+			}
+			t.finding(rec.Finding)
 		}
 		if !always {
-			fold.directory(f)
+			fold.directory(&f)
 		}
+		return nil
 	})
 	fold.finish()
 	return err
@@ -195,7 +214,7 @@ func (t *text) rest() error {
 	if t.newGaps > 0 {
 		t.heading("Not verified, %s:", plural(t.newGaps, "new gap"))
 		list := t.list(t.newGaps, listLimit)
-		err := t.again(func(l []byte) bool { return bytes.HasPrefix(l, gap) }, func(r *Record) {
+		err := t.records(func(l []byte) bool { return bytes.HasPrefix(l, gap) }, func(r *Record) {
 			if !r.Gap.Known {
 				list(gapLine(r.Gap))
 			}
@@ -219,7 +238,7 @@ func (t *text) rest() error {
 			t.heading(format, args...)
 		}
 	}
-	return t.again(other, func(r *Record) {
+	return t.records(other, func(r *Record) {
 		switch {
 		case r.Gap != nil && r.Gap.Known && t.listsKnown():
 			known(gapLine(r.Gap))
