@@ -6,6 +6,7 @@ package integrity
 import (
 	"cmp"
 	"context"
+	"math/bits"
 	"slices"
 
 	"intact/baseline/diff"
@@ -18,10 +19,13 @@ type Options struct {
 	SystemDirs []string // absolute directories that count as system paths, besides the built-in ones
 }
 
-type set struct{ o Options }
+type set struct {
+	o     Options
+	attrs []entry.Info // of all attributes, in bit order
+}
 
 // New returns the rule set "integrity".
-func New(o Options) rules.Set { return &set{o} }
+func New(o Options) rules.Set { return &set{o, (entry.All | entry.Btime).Rows()} }
 
 // Name returns "integrity".
 func (*set) Name() string { return "integrity" }
@@ -96,12 +100,12 @@ func (s *set) findings(c *diff.Change, floor func(string) rules.Severity) (list 
 		if c.Kind == diff.Regained {
 			least = rules.Info // not a change: nothing was seen to differ
 		}
-		list = append(list, finding(c, j.list, c.Attrs|c.Gained, least))
+		list = append(list, s.finding(c, j.list, c.Attrs|c.Gained, least))
 	}
 	if c.Lost != 0 || c.Kind == diff.Unverified {
 		j := judge{o: &s.o}
 		j.lost(c)
-		f := finding(c, j.list, c.Lost, least)
+		f := s.finding(c, j.list, c.Lost, least)
 		f.Change = ""
 		list = append(list, f)
 	}
@@ -123,14 +127,14 @@ func generality(rule string) int {
 
 // finding makes the verdicts one: rule and severity of the gravest, the reasons
 // of all, graver ones first.
-func finding(c *diff.Change, verdicts []verdict, attrs entry.Attr, least rules.Severity) rules.Finding {
+func (s *set) finding(c *diff.Change, verdicts []verdict, attrs entry.Attr, least rules.Severity) rules.Finding {
 	slices.SortStableFunc(verdicts, func(a, b verdict) int {
 		return cmp.Or(cmp.Compare(b.severity, a.severity), generality(a.rule)-generality(b.rule))
 	})
 	f := rules.Finding{
 		Set: "integrity", Rule: verdicts[0].rule, Severity: verdicts[0].severity,
 		Subject: rules.Subject{Kind: kindOf(c), Path: string(c.Path)},
-		From:    string(c.From), Count: c.Count, Attributes: values(c, attrs), Diff: c,
+		From:    string(c.From), Count: c.Count, Attributes: s.values(c, attrs), Diff: c,
 	}
 	if c.Kind != diff.Unverified && c.Kind != diff.Regained {
 		f.Change = c.Kind.String()
@@ -175,18 +179,25 @@ func kindOf(c *diff.Change) string {
 
 // values renders the attributes that differ; of what was added or removed, all
 // that its attribute set compares.
-func values(c *diff.Change, attrs entry.Attr) (list []rules.Value) {
+func (s *set) values(c *diff.Change, attrs entry.Attr) (list []rules.Value) {
 	switch {
 	case c.Kind == diff.Added && c.New != nil:
 		attrs = c.NewSet.For(c.New.Kind)
 	case c.Kind == diff.Removed && c.Old != nil:
 		attrs = c.OldSet.For(c.Old.Kind)
 	}
-	for _, row := range attrs.Rows() {
+	for i := range s.attrs {
+		row := &s.attrs[i]
+		if attrs&row.Bit == 0 {
+			continue
+		}
 		v := rules.Value{Name: row.Name}
 		v.Old, v.OldKnown = entry.Text(row.Bit, c.Old)
 		v.New, v.NewKnown = entry.Text(row.Bit, c.New)
 		if v.OldKnown || v.NewKnown {
+			if list == nil {
+				list = make([]rules.Value, 0, bits.OnesCount32(uint32(attrs)))
+			}
 			list = append(list, v)
 		}
 	}

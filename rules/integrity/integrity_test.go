@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -344,4 +345,46 @@ func FuzzJudge(f *testing.F) {
 			checkFinding(t, f)
 		}
 	})
+}
+
+// TestMatchesAtOnce holds what matches does without making strings against the
+// same in plain words, for every place.
+func TestMatchesAtOnce(t *testing.T) {
+	plain := func(pattern, p string) bool {
+		anywhere := strings.HasPrefix(pattern, "**/")
+		body, below := strings.CutSuffix(strings.TrimPrefix(pattern, "**"), "/**")
+		switch {
+		case anywhere && below:
+			return strings.Contains(p+"/", body+"/")
+		case anywhere:
+			p = lastComponents(p, strings.Count(body, "/"))
+		case below:
+			p = firstComponents(p, strings.Count(body, "/"))
+		}
+		ok, err := path.Match(body, p)
+		return ok || err != nil
+	}
+	var paths []string
+	for _, pl := range places {
+		for _, star := range []string{"", "x", "/", "a.b-c"} {
+			p := strings.ReplaceAll(strings.TrimPrefix(pl.pattern, "**"), "/**", "/"+star)
+			p = strings.TrimSuffix(strings.ReplaceAll(p, "*", star), "/")
+			paths = append(paths, p, p+"/y", "/home/u"+p, p+p, p+"x", p+"x"+p, p[:len(p)-1])
+		}
+	}
+	found := 0
+	for _, pl := range places {
+		for _, p := range paths {
+			want := plain(pl.pattern, p)
+			if got := matches(pl.pattern, p); got != want {
+				t.Fatalf("%q, %q: got %v, want %v", pl.pattern, p, got, want)
+			}
+			if want {
+				found++
+			}
+		}
+	}
+	if found < len(places) {
+		t.Errorf("only %d matches of %d paths", found, len(paths))
+	}
 }

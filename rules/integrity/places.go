@@ -18,7 +18,7 @@ type place struct {
 }
 
 // The places, the first match decides. A pattern is an absolute path with * in
-// components; "/**" at its end stands for the path and all below, "**/" at its
+// components, which is all that is special in it; "/**" at its end stands for the path and all below, "**/" at its
 // start for any directory. Paths are matched in their merged form: /usr/lib for
 // /lib. The table is written once and never changed.
 var places = [...]place{
@@ -165,18 +165,55 @@ func placeOf(p string) *place {
 	return nil
 }
 
+// matches compares what is literal first, at both ends, and makes no strings:
+// most changes are in none of the places, and all places are looked at.
 func matches(pattern, p string) bool {
-	anywhere := strings.HasPrefix(pattern, "**/")
-	body, below := strings.CutSuffix(strings.TrimPrefix(pattern, "**"), "/**")
+	body, anywhere := strings.CutPrefix(pattern, "**")
+	body, below := strings.CutSuffix(body, "/**")
 	switch {
 	case anywhere && below:
-		return strings.Contains(p+"/", body+"/")
+		return contains(p, body)
+	case !below && !sameEnd(body, p), !anywhere && !sameStart(body, p):
+		return false
 	case anywhere:
 		return glob(body, lastComponents(p, strings.Count(body, "/")))
 	case below:
 		return glob(body, firstComponents(p, strings.Count(body, "/")))
 	}
 	return glob(body, p)
+}
+
+// contains reports whether the components of part, which begins with a slash,
+// follow each other in p.
+func contains(p, part string) bool {
+	for {
+		i := strings.Index(p, part)
+		if i < 0 {
+			return false
+		}
+		if end := i + len(part); end == len(p) || p[end] == '/' {
+			return true
+		}
+		p = p[i+1:]
+	}
+}
+
+// sameStart reports whether p begins as pattern does before its first star.
+func sameStart(pattern, p string) bool {
+	for i := range len(pattern) {
+		if pattern[i] == '*' {
+			return true
+		}
+		if i >= len(p) || p[i] != pattern[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// sameEnd reports whether p ends as pattern does behind its last star.
+func sameEnd(pattern, p string) bool {
+	return strings.HasSuffix(p, pattern[strings.LastIndexByte(pattern, '*')+1:])
 }
 
 // glob compares what is literal first: most patterns end there. A pattern that
