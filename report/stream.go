@@ -224,6 +224,9 @@ func decode(line []byte, last *lastTime) (rec Record, rank int, err error) {
 // decodeHead reads of a finding what findingHead has. It is for lines that
 // decode has accepted before.
 func decodeHead(line []byte) (f rules.Finding, err error) {
+	if i := bytes.Index(line, []byte(`,"attributes":`)); i > 0 {
+		line = line[:i] // behind the head, and no part of a text: a quote there has a backslash before it
+	}
 	c := coder{in: string(line), reading: true}
 	c.open()
 	c.key("type")

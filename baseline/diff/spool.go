@@ -109,8 +109,13 @@ func (s *Spool) write(ctx context.Context, rewrite func(*Change) error) error {
 				continue
 			}
 		}
-		c.Folded, c.Links, c.LinkOf = false, nil, ""
-		at, err := s.tape.append(c)
+		var at int64
+		if rewrite != nil || c.Folded || c.Links != nil || c.LinkOf != "" {
+			c.Folded, c.Links, c.LinkOf = false, nil, ""
+			at, err = s.tape.append(c)
+		} else {
+			at, err = s.tape.appendEncoded(b)
+		}
 		if err != nil {
 			return err
 		}
