@@ -22,7 +22,7 @@ const benchChanges = 20_000
 
 // spooled fills a spool with files whose content, times and inode are other
 // ones, and with what that does to their directories.
-func spooled(b *testing.B, c *check, n int) *diff.Spool {
+func spooled(b testing.TB, c *check, n int) *diff.Spool {
 	b.Helper()
 	spool := diff.NewSpool(c.tempDir(), 2, 16<<20)
 	set := c.scope.eff.Sets()[0]
@@ -43,7 +43,7 @@ func spooled(b *testing.B, c *check, n int) *diff.Spool {
 }
 
 // benchCheck opens a check of an empty tree in a state folder of its own.
-func benchCheck(b *testing.B, dir string) *check {
+func benchCheck(b testing.TB, dir string) *check {
 	b.Helper()
 	env := &Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: os.Stderr, Version: "test", Now: time.Now,
 		Config: dir + "/intact.yaml", State: dir + "/state", Root: "/"}
