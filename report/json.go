@@ -237,6 +237,9 @@ func (c *coder) texts(name string, list *[]string, always bool) {
 	c.demand(len(shown) > 0 || always, name)
 	if c.hasTail(name, "_b64", raw) {
 		bytes := *list
+		if c.reading {
+			bytes = nil // not in the room that shown is in
+		}
 		elements(c, name+"_b64", &bytes, c.base64)
 		if c.reading {
 			c.sameTexts(name, shown, bytes)
@@ -260,13 +263,13 @@ func (c *coder) sameTexts(name string, shown, bytes []string) {
 	}
 }
 
-// elements writes or reads a list. An empty one reads as nil.
+// elements writes or reads a list. It is read behind what the list has, which
+// is nothing; an empty one leaves nil as it is.
 func elements[T any](c *coder, name string, list *[]T, item func(*T)) {
 	c.key(name)
 	c.lit("[")
 	c.inner = false
 	if c.reading {
-		*list = nil
 		for c.err == nil && (len(c.in) == 0 || c.in[0] != ']') {
 			if *list == nil {
 				*list = make([]T, 0, 4)

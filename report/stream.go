@@ -150,12 +150,24 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 6
 
 // Next returns the next record, io.EOF behind the trailer. Errors name the
 // line. The record shares no memory with the Reader.
-func (r *Reader) Next() (Record, error) {
+func (r *Reader) Next() (Record, error) { return r.next(nil) }
+
+// next is Next; a finding is read into scratch, if there is one.
+func (r *Reader) next(scratch *rules.Finding) (Record, error) {
 	line, err := r.readLine()
 	if err != nil {
 		return Record{}, err
 	}
-	rec, rank, err := decode(line, &r.last)
+	rec := Record{}
+	if scratch != nil && bytes.HasPrefix(line, []byte(`{"type":"finding"`)) {
+		// Cleared: each text holds its whole line.
+		clear(scratch.Attributes)
+		clear(scratch.Reasons)
+		clear(scratch.Attack)
+		*scratch = rules.Finding{Attributes: scratch.Attributes[:0], Reasons: scratch.Reasons[:0], Attack: scratch.Attack[:0]}
+		rec.Finding = scratch
+	}
+	rank, err := decodeInto(&rec, line, &r.last)
 	if err == nil {
 		err = r.order.accept(rank, &rec)
 	}
@@ -203,22 +215,29 @@ func (r *Reader) readLine() ([]byte, error) {
 
 // decode reads one line; rank is its position in kinds.
 func decode(line []byte, last *lastTime) (rec Record, rank int, err error) {
+	rank, err = decodeInto(&rec, line, last)
+	return rec, rank, err
+}
+
+// decodeInto is decode into the records that rec has, or new ones. Their lists
+// must be empty; what room they have is used.
+func decodeInto(rec *Record, line []byte, last *lastTime) (rank int, err error) {
 	const start = `{"type":"`
 	if !bytes.HasPrefix(line, []byte(start)) {
-		return rec, 0, fmt.Errorf("%w: want %s, have %.40q", ErrFormat, start, line)
+		return 0, fmt.Errorf("%w: want %s, have %.40q", ErrFormat, start, line)
 	}
 	word, _, _ := bytes.Cut(line[len(start):], []byte{'"'})
 	for rank = range kinds {
 		if string(word) == kinds[rank] {
 			c := coder{in: string(line), reading: true, last: last}
-			c.record(&rec, kinds[rank])
+			c.record(rec, kinds[rank])
 			if c.err == nil && len(c.in) > 0 {
 				c.fail("%.40q behind the record", c.in)
 			}
-			return rec, rank, c.err
+			return rank, c.err
 		}
 	}
-	return rec, 0, fmt.Errorf("%w: type %.40q", ErrFormat, word)
+	return 0, fmt.Errorf("%w: type %.40q", ErrFormat, word)
 }
 
 // decodeHead reads of a finding what findingHead has. It is for lines that

@@ -3,6 +3,7 @@ package report
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -37,8 +38,22 @@ type text struct {
 	h   Header
 	t   Trailer
 
+	scratch                                 rules.Finding // of survey
 	newGaps, knownGaps, rules, skips, notes int64
-	explain, accept                         *rules.Finding // the worst, and the worst that can be accepted
+	explain, accept                         worst // and the worst that can be accepted
+}
+
+// worst is the first of the gravest findings with a path; none: path is "".
+type worst struct {
+	severity rules.Severity
+	path     string
+}
+
+func (w *worst) consider(f *rules.Finding) {
+	if w.path == "" || f.Severity > w.severity {
+		// A copy: what was read is a part of its whole line.
+		w.severity, w.path = f.Severity, strings.Clone(f.Subject.Path)
+	}
 }
 
 // Text renders the report in src, from its beginning, for people. The first
@@ -96,7 +111,11 @@ func (t *text) survey() error {
 	if err := t.rewind(); err != nil {
 		return err
 	}
-	for r, err := range Read(t.src) {
+	for rd := NewReader(t.src); ; {
+		r, err := rd.next(&t.scratch)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -119,18 +138,15 @@ func (t *text) survey() error {
 			t.remember(r.Finding)
 		}
 	}
-	return nil
 }
 
 func (t *text) remember(f *rules.Finding) {
 	if f.Subject.Path == "" {
 		return
 	}
-	if t.explain == nil || f.Severity > t.explain.Severity {
-		t.explain = f
-	}
-	if f.Change != "" && f.Rule != "coverage.lost" && (t.accept == nil || f.Severity > t.accept.Severity) {
-		t.accept = f
+	t.explain.consider(f)
+	if f.Change != "" && f.Rule != "coverage.lost" {
+		t.accept.consider(f)
 	}
 }
 

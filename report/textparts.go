@@ -233,14 +233,14 @@ func (t *text) next() {
 		}
 		steps = append(steps, step{strings.Join(q, " "), what})
 	}
-	if t.explain != nil {
-		add("why this path is checked", "explain", t.explain.Subject.Path)
+	if t.explain.path != "" {
+		add("why this path is checked", "explain", t.explain.path)
 	}
 	switch {
 	case t.t.Verdict == Untrusted:
 		add("what is wrong with the baseline", "baseline", "verify")
-	case t.accept != nil:
-		add("make this change part of the baseline", "accept", "--path", globLiteral(t.accept.Subject.Path), "--reason", "…")
+	case t.accept.path != "":
+		add("make this change part of the baseline", "accept", "--path", globLiteral(t.accept.path), "--reason", "…")
 		if t.t.Counts.Total() > 1 {
 			add("make all of them part of it, except critical ones", "accept", "--all", "--reason", "…")
 		}

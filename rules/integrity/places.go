@@ -168,12 +168,15 @@ func placeOf(p string) *place {
 // matches compares what is literal first, at both ends, and makes no strings:
 // most changes are in none of the places, and all places are looked at.
 func matches(pattern, p string) bool {
+	if pattern[0] == '/' && pattern[1] != '*' && len(p) > 1 && p[1] != pattern[1] {
+		return false
+	}
 	body, anywhere := strings.CutPrefix(pattern, "**")
 	body, below := strings.CutSuffix(body, "/**")
 	switch {
 	case anywhere && below:
 		return contains(p, body)
-	case !below && !sameEnd(body, p), !anywhere && !sameStart(body, p):
+	case !anywhere && !sameStart(body, p), !below && !sameEnd(body, p):
 		return false
 	case anywhere:
 		return glob(body, lastComponents(p, strings.Count(body, "/")))
