@@ -26,6 +26,11 @@ type Counts struct {
 	Linked     int64 // of all the above, those reported with another name of their inode
 }
 
+// All returns the number of all changes.
+func (n Counts) All() int64 {
+	return n.Added + n.Removed + n.Changed + n.Renamed + n.Unverified + n.Regained
+}
+
 // Result is what a Spool made of its changes. It may be read several times,
 // also at the same time.
 type Result struct {

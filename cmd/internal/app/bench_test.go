@@ -103,6 +103,7 @@ func BenchmarkChanged(b *testing.B) {
 		defer b.StopTimer()
 		var err error
 		if c.result, err = spool.Finish(ctx, nil); err == nil {
+			defer collectLess()()
 			err = c.judge(ctx)
 		}
 		if err == nil {

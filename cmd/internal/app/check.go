@@ -182,6 +182,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if err := c.scan(ctx, opt, spool); err != nil {
 		return c.broken(ctx, err)
 	}
+	if c.result.Counts().All() > manyChanges {
+		defer collectLess()()
+	}
 	if err := c.judge(ctx); err != nil {
 		return c.broken(ctx, err)
 	}

@@ -50,7 +50,7 @@ func (c *check) judge(ctx context.Context) error {
 // rules do.
 func (c *check) allTold() error {
 	d := c.result.Counts()
-	changes := d.Added + d.Removed + d.Changed + d.Renamed + d.Unverified + d.Regained - d.Folded - d.Linked
+	changes := d.All() - d.Folded - d.Linked
 	if told := c.paper.w.Tally().Total(); told < changes {
 		return fmt.Errorf("%d changes gave only %d findings", changes, told)
 	}

@@ -20,6 +20,9 @@ const (
 	batchQueue = 2
 )
 
+// manyChanges is from where on it pays to set up the collector for them.
+const manyChanges = 1000
+
 // step is one change, or one finding of the change before it.
 type step struct {
 	change  *diff.Change // nil: a finding

@@ -1,6 +1,12 @@
 package app
 
-import "math"
+import (
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
 
 // memory is what the parts of a run may take whose need grows with the host.
 type memory struct {
@@ -23,4 +29,31 @@ func memoryUnder(limit int64) memory {
 	m.changes = int(min(int64(m.changes), max(limit/8, 1<<20)))
 	m.workers = int(max(limit/4/perWorker, 1))
 	return m
+}
+
+// garbage is what may be left lying between two collections where little else
+// is in memory.
+const garbage = 16 << 20
+
+// collectLess lets the garbage collector run less often until undo is called,
+// for work that keeps little and leaves much behind: at its least heap of 4 MiB
+// it would run all the time. GOGC and GOMEMLIMIT have the last word.
+func collectLess() (undo func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	runtime.GC() // what the scan needed is no longer alive
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	if live[0].Value.Kind() != metrics.KindUint64 {
+		return func() {}
+	}
+	old := debug.SetGCPercent(percentOf(live[0].Value.Uint64()))
+	return func() { debug.SetGCPercent(old) }
+}
+
+// percentOf is how much a heap may grow, in percent of what is alive. The
+// runtime takes at least 4 MiB for alive.
+func percentOf(live uint64) int {
+	return int(min(max(garbage*100/max(live, 4<<20), 100), 400))
 }

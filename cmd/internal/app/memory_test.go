@@ -22,3 +22,11 @@ func TestMemoryUnder(t *testing.T) {
 		}
 	}
 }
+
+func TestPercentOf(t *testing.T) {
+	for live, want := range map[uint64]int{0: 400, 4 << 20: 400, 8 << 20: 200, 16 << 20: 100, 1 << 40: 100} {
+		if got := percentOf(live); got != want {
+			t.Errorf("%d bytes alive: %d %%, want %d", live, got, want)
+		}
+	}
+}
