@@ -153,6 +153,9 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 	s.opt.Workers = max(1, min(s.opt.Workers, all/8))
 	s.mostWaiting = max(1, min(mostWaiting, all/4/s.opt.Workers))
 	s.crowd.init(s.opt.Workers, &s.mu)
+	if o.Trust != nil {
+		s.crowd.few, s.crowd.active = s.opt.Workers, s.opt.Workers // what is not read does not tell where it lies
+	}
 	s.wake = sync.NewCond(&s.mu)
 	return s
 }
