@@ -28,6 +28,7 @@ type worker struct {
 	prior  priorDir
 	tally  tally
 	met    met
+	wary   int // see readCached
 	// waiting are files of the present listing.
 	waiting []waiting
 	began   time.Time // work on the present task

@@ -109,7 +109,7 @@ func (l *listing) peek(o *opening, set entry.Set) {
 		return
 	}
 	w.prepare()
-	n, cold, err := o.ReadCached(w.buf[:peekSize], 0)
+	n, cold, err := w.readCached(o.File, w.buf[:peekSize], 0)
 	o.probed, o.cold = err == nil, cold
 	w.met.probes++
 	if cold || err != nil {

@@ -121,7 +121,7 @@ func (r *reading) to(end int64) error {
 func (r *reading) next(b []byte) (int, error) {
 	if !r.probed && !r.pseudo {
 		r.probed = true
-		n, cold, err := r.f.ReadCached(b, r.off)
+		n, cold, err := r.w.readCached(r.f, b, r.off)
 		if !cold {
 			return n, err
 		}
@@ -136,6 +136,30 @@ func (r *reading) next(b []byte) (int, error) {
 	r.w.met.waits++
 	r.w.met.waited += time.Since(start)
 	return n, err
+}
+
+// wary is how many files after a cold one, and how many at the beginning, are
+// asked for what the page cache holds of them before they are read.
+const wary = 256
+
+// readCached is File.ReadCached for a worker that may be among cold files. The
+// kernel begins to fetch what it does not have before it answers, and a disk
+// can be faster than that: what was cold then looks warm, and would stay in the
+// page cache.
+func (w *worker) readCached(f dirfd.File, b []byte, off int64) (n int, cold bool, err error) {
+	fetched := false
+	if w.wary > 0 {
+		w.wary--
+		fetched = !f.Cached(off, int64(len(b)))
+	}
+	n, cold, err = f.ReadCached(b, off)
+	if fetched && n > 0 {
+		n, cold = 0, true
+	}
+	if cold {
+		w.wary = wary
+	}
+	return n, cold, err
 }
 
 // aheadStep is what one request asks to be read ahead: the kernel takes no more

@@ -184,7 +184,7 @@ func (s *scan) workers() {
 }
 
 func (s *scan) work(i int) {
-	w := &worker{scan: s, id: i, hash: digest.New()}
+	w := &worker{scan: s, id: i, hash: digest.New(), wary: wary}
 	for {
 		t := s.next(i)
 		if t == nil {
