@@ -20,7 +20,7 @@ var vague = []string{"util", "utils", "common", "helper", "helpers", "manager", 
 
 // documented are the packages whose exported names must all have a comment:
 // they are the vocabulary of the rest.
-var documented = []string{"scanner/entry", "rules"}
+var documented = []string{"scanner/entry", "baseline/seal", "rules"}
 
 func TestFileLength(t *testing.T) {
 	for _, s := range sources(t) {

@@ -36,6 +36,7 @@ var edges = map[string][]string{
 
 	"baseline/diff":      {"scanner/entry", "scanner/digest"},
 	"baseline/statement": {"scanner/digest"},
+	"baseline/seal":      {"scanner/strict"},
 	"baseline":           {"scanner", "scanner/entry", "scanner/digest", "baseline/diff", "baseline/statement"},
 
 	"rules":           {"baseline/diff", "scanner/entry"},
@@ -71,6 +72,7 @@ var owners = map[string][]string{
 	"github.com/fsnotify/fsnotify":    {"scanner/watch"},
 	"go.etcd.io/bbolt":                {"baseline"},
 	"github.com/urfave/cli/v2":        {"cmd/internal/cli"},
+	"golang.org/x/crypto":             {"baseline/seal"},
 	"golang.org/x/sys":                {"scanner/...", "baseline/...", "cmd/internal/app/...", "benchmarks/..."},
 	"github.com/rogpeppe/go-internal": {"cmd/internal/cli", "cmd/intact"},
 }
