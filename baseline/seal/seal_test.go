@@ -155,11 +155,16 @@ func TestArmorHasOneSpelling(t *testing.T) {
 		"CRLF": strings.ReplaceAll(good, "\n", "\r\n"), "one line": armorBegin + flat + "\n" + armorEnd,
 		"64 columns": armorBegin + flat[:64] + "\n" + flat[64:] + "\n" + armorEnd, "blank line": armorBegin + "\n" + body + armorEnd,
 		"blank": armorBegin + " " + body + armorEnd, "header": armorBegin + "Comment: x\n\n" + body + armorEnd,
-		"twice": good + good, "no padding": armorBegin + strings.ReplaceAll(body, "=", "") + armorEnd, "no end": strings.TrimSuffix(good, armorEnd),
+		"twice": good + good, "no end": strings.TrimSuffix(good, armorEnd),
 		"public key instead": s.key.Line + "\n", "long": armorBegin + strings.Repeat("A", MaxArmor) + armorEnd,
 	} {
 		if _, err := Check(strings.NewReader("m"), []byte(bad), testNamespace); !isOnly(err, ErrArmor) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, bad := range []string{"eA\n", "eA=\n", "eB==\n", "eA==", "eA==\n\n", "e-==\n"} { // "eA==\n" is the one spelling of "x"
+		if _, err := decodeArmor([]byte(armorBegin + bad + armorEnd)); !isOnly(err, ErrArmor) {
+			t.Errorf("%q: %v", bad, err)
 		}
 	}
 	for n := range 400 { // all line ends
