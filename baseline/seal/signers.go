@@ -55,7 +55,8 @@ type signerLine struct {
 //
 // The error is a strict.Errors with everything that is wrong; name is what it
 // calls the file. It is stricter than ssh-keygen in this: a certificate is no
-// signer (its authority is), and no pattern may be empty.
+// signer (its authority is), no pattern may be empty, and quotes stand around
+// all of the principals.
 func ParseSigners(name string, data []byte) (*Signers, error) {
 	p := signersParser{name: name}
 	if len(data) > MaxSigners {
@@ -188,7 +189,9 @@ func (l *lineParser) line() (out signerLine, ok bool) {
 		return out, false
 	}
 	out.no = l.no
-	out.principals = l.principals()
+	if out.principals, ok = l.principals(); !ok {
+		return out, false
+	}
 	l.skipBlanks()
 	if isKeyType(l.peek()) {
 		l.key(&out)
@@ -208,26 +211,26 @@ func (l *lineParser) line() (out signerLine, ok bool) {
 // isKeyType reports whether a word is the type of a key or certificate.
 func isKeyType(w string) bool { return accepted(w) || acceptedCert(w) || refused(w) }
 
-// principals takes the first field.
-func (l *lineParser) principals() []string {
+// principals takes the first field; false if it is not clear where that ends.
+func (l *lineParser) principals() (list []string, ok bool) {
 	start, field := l.pos, ""
 	if l.text[l.pos] == '"' {
 		end := strings.IndexByte(l.text[l.pos+1:], '"')
 		if end < 0 {
 			l.fail(start, "a quote that is not closed")
-			l.pos = len(l.text)
-			return nil
+			return nil, false
 		}
 		field = l.text[l.pos+1 : l.pos+1+end]
 		l.pos += end + 2
 		start++
 		if l.pos < len(l.text) && !isBlank(l.text[l.pos]) {
 			l.fail(l.pos, "want a blank behind the quoted principals")
+			return nil, false
 		}
 	} else if field = l.word(); strings.Contains(field, `"`) {
 		l.fail(start+strings.IndexByte(field, '"'), "a quote inside of the principals")
 	}
-	return l.patterns(start, field)
+	return l.patterns(start, field), true
 }
 
 // patterns splits a list of patterns that begins at the byte at.
