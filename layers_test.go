@@ -37,17 +37,17 @@ var edges = map[string][]string{
 	"baseline/diff":      {"scanner/entry", "scanner/digest"},
 	"baseline/statement": {"scanner/digest"},
 	"baseline/seal":      {"scanner/strict"},
-	"baseline":           {"scanner", "scanner/entry", "scanner/digest", "baseline/diff", "baseline/statement"},
+	"baseline":           {"scanner", "scanner/entry", "scanner/digest", "baseline/diff", "baseline/statement", "baseline/seal"},
 
 	"rules":           {"baseline/diff", "scanner/entry"},
 	"rules/integrity": {"rules", "baseline/diff", "scanner/entry"},
 
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
-	"cmd/internal/config": {"rules", "scanner/policy", "scanner/strict", "scanner/entry"},
+	"cmd/internal/config": {"rules", "baseline/statement", "scanner/policy", "scanner/strict", "scanner/entry"},
 	"cmd/internal/app": {
 		"cmd/internal/config", "report", "rules", "rules/integrity",
-		"baseline", "baseline/diff", "baseline/statement",
+		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",
 	},
 	"cmd/internal/cli": {

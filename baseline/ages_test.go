@@ -88,7 +88,7 @@ func agesStore(t *testing.T, n int) (*Store, []*statement.Statement) {
 	t.Helper()
 	s, err := OpenStore(t.TempDir())
 	if err == nil {
-		err = s.Init()
+		err = s.Init(Machine{})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func TestFirstFormat(t *testing.T) {
 	}
 	_, err = s.Open(context.Background(), 0)
 	refused := func(what string, err error) {
-		if !errors.Is(err, ErrFormat) || !errors.Is(err, ErrForeign) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "run intact init --force") {
+		if !errors.Is(err, ErrFormat) || !errors.Is(err, ErrForeign) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "run intact init") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -158,7 +158,7 @@ func TestRefusals(t *testing.T) {
 		}, ErrDamaged},
 		{"host-gone", func(t *testing.T, s *Store) { os.Remove(s.path(hostFile)) }, ErrDamaged},
 		{"host-other", func(t *testing.T, s *Store) {
-			rewrite(t, s.path(hostFile), []byte("0123456789abcdef0123456789abcdef\n"))
+			rewrite(t, s.path(hostFile), Host{ID: "0123456789abcdef0123456789abcdef", Epoch: 1}.text())
 		}, ErrForeign},
 		{"host-garbage", func(t *testing.T, s *Store) { rewrite(t, s.path(hostFile), []byte("x")) }, ErrDamaged},
 		{"statements-gone", func(t *testing.T, s *Store) { os.Remove(s.statementPath(1)); os.Remove(s.statementPath(2)) }, ErrDamaged},
@@ -186,7 +186,7 @@ func TestRefusals(t *testing.T) {
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
-			if err := s.Init(); tt.name == "host-gone" && !errors.Is(err, ErrDamaged) {
+			if err := s.Init(Machine{}); tt.name == "host-gone" && !errors.Is(err, ErrDamaged) {
 				t.Errorf("init made another host id: %v", err)
 			}
 		})

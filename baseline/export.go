@@ -35,6 +35,7 @@ type jsonHeader struct {
 	Type      string `json:"type"`
 	Format    string `json:"format"`
 	Statement string `json:"statement"`
+	Signature string `json:"signature,omitempty"` // of the statement
 }
 
 type jsonPolicy struct {
@@ -98,7 +99,7 @@ func (g *Generation) Export(ctx context.Context, w io.Writer) error {
 }
 
 func (g *Generation) export(ctx context.Context, line func(any) error) error {
-	if err := line(jsonHeader{lineHeader, fileFormat, string(g.st.Text())}); err != nil {
+	if err := line(jsonHeader{lineHeader, fileFormat, string(g.st.Text()), string(g.armor)}); err != nil {
 		return err
 	}
 	p := jsonPolicy{Type: linePolicy}

@@ -26,6 +26,8 @@ type Generation struct {
 	policy []byte
 	root   digest.Digest
 	db     *bolt.DB
+	armor  []byte // signature of the statement, nil if there is none
+	signed Signed
 
 	mu   sync.Mutex
 	free []*view // idle read transactions
@@ -61,6 +63,13 @@ func (g *Generation) Close() error {
 	g.db = nil
 	return err
 }
+
+// Signed says who signed the statement. It is empty in a store without Trust
+// and for an export, which its reader judges.
+func (g *Generation) Signed() Signed { return g.signed }
+
+// Signature returns the armored signature of the statement, nil if there is none.
+func (g *Generation) Signature() []byte { return g.armor }
 
 // Statement returns what was said of this generation.
 func (g *Generation) Statement() *statement.Statement { return g.st }

@@ -24,6 +24,7 @@ const maxLine = 64 << 20
 // Export is what an export says besides its rows and directories.
 type Export struct {
 	Statement *statement.Statement
+	Signature []byte // of the statement, nil if there is none; not verified
 	Sets      entry.Sets
 	Policy    []byte
 	Root      digest.Digest // recomputed from what was read
@@ -164,6 +165,9 @@ func (x *importer) head() error {
 	if x.out.Statement, err = statement.Parse([]byte(h.Statement)); err != nil {
 		return x.bad("%w", err)
 	}
+	if h.Signature != "" {
+		x.out.Signature = []byte(h.Signature)
+	}
 	if x.out.Policy, err = bytesOf(p.Text, p.TextB64); err != nil {
 		return x.bad("policy: %w", err)
 	}
@@ -294,8 +298,8 @@ func (x *importer) trailer() error {
 
 // OpenExport reads the export in file into a temporary generation file in
 // tmpdir ("" for the system's) and opens it. The file has no name any more when
-// OpenExport returns. Whose host the export is of, the caller must judge by its
-// statement. Errors wrap ErrDamaged where the export is to blame.
+// OpenExport returns. Whose host the export is of, and who signed its statement,
+// the caller must judge. Errors wrap ErrDamaged where the export is to blame.
 func OpenExport(ctx context.Context, tmpdir, file string) (*Generation, error) {
 	in, err := openRegular(file)
 	if err != nil {
@@ -339,5 +343,9 @@ func importTo(ctx context.Context, name string, in *os.File) (*Generation, error
 	if err != nil {
 		return nil, err
 	}
-	return openGeneration(ctx, f, x.Statement)
+	g, err := openGeneration(ctx, f, x.Statement)
+	if err == nil {
+		g.armor = x.Signature
+	}
+	return g, err
 }

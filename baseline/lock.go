@@ -35,7 +35,7 @@ type Lock struct{ f *os.File }
 // a *LockedError says who has it. It removes what an interrupted command left
 // behind. The state folder must exist.
 func (s *Store) Lock(command string) (*Lock, error) {
-	f, err := openLock(s.path("lock"))
+	f, err := openLock(s.path(lockFile))
 	if err != nil {
 		return nil, fmt.Errorf("lock state folder %q: %w", s.dir, cause(err))
 	}
@@ -81,7 +81,7 @@ func holder(f *os.File) *LockedError {
 
 // commitLock waits for the short lock under which generations are published.
 func (s *Store) commitLock() (*Lock, error) {
-	f, err := openLock(s.path("commit.lock"))
+	f, err := openLock(s.path(commitLockFile))
 	if err != nil {
 		return nil, fmt.Errorf("lock for commit: %w", err)
 	}
@@ -127,7 +127,7 @@ func flock(f *os.File, how int) error {
 // removeTemps deletes unfinished files. Errors do not matter: the names are
 // never used again.
 func (s *Store) removeTemps() {
-	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir)} {
+	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir), s.path(KeysDir)} {
 		list, _ := os.ReadDir(d)
 		for _, e := range list {
 			if strings.HasSuffix(e.Name(), tempSuffix) && e.Type().IsRegular() {

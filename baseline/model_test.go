@@ -115,7 +115,7 @@ func newStore(tb testing.TB) *Store {
 	tb.Helper()
 	s, err := OpenStore(tb.TempDir() + "/state")
 	if err == nil {
-		err = s.Init()
+		err = s.Init(Machine{})
 	}
 	if err != nil {
 		tb.Fatal(err)

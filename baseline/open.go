@@ -22,10 +22,10 @@ import (
 const lockTimeout = 2 * time.Second
 
 // Open verifies generation gen, 0 for the newest, and returns it. The
-// statement, its place in the chain, the digest of the file and the root over
-// everything in it are checked before any record can be used. The file is
-// opened once. Errors wrap ErrNoBaseline, ErrDamaged or ErrForeign where the
-// baseline is to blame.
+// statement, its place in the chain, its signature, the digest of the file and
+// the root over everything in it are checked before any record can be used. The
+// file is opened once. Errors wrap ErrNoBaseline, ErrDamaged, ErrForeign or
+// ErrUntrusted where the baseline is to blame.
 func (s *Store) Open(ctx context.Context, gen uint64) (*Generation, error) {
 	latest, err := s.Latest()
 	if err != nil {
@@ -41,6 +41,10 @@ func (s *Store) Open(ctx context.Context, gen uint64) (*Generation, error) {
 		return nil, fmt.Errorf("open baseline: %w: no generation %d, the newest is %d", ErrNoBaseline, gen, latest)
 	}
 	st, err := s.chained(gen)
+	if err != nil {
+		return nil, fmt.Errorf("open baseline: %w", err)
+	}
+	armor, by, err := s.judge(st)
 	if err != nil {
 		return nil, fmt.Errorf("open baseline: %w", err)
 	}
@@ -63,6 +67,7 @@ func (s *Store) Open(ctx context.Context, gen uint64) (*Generation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open baseline %q: %w", name, err)
 	}
+	g.armor, g.signed = armor, by
 	return g, nil
 }
 

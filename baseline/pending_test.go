@@ -97,7 +97,7 @@ func TestPendingRefused(t *testing.T) {
 	if _, err := s.OpenPending(digest.Digest{}); !errors.Is(err, ErrNoPending) {
 		t.Errorf("no such set: %v", err)
 	}
-	rewrite(t, s.path(hostFile), []byte("0123456789abcdef0123456789abcdef\n"))
+	rewrite(t, s.path(hostFile), Host{ID: "0123456789abcdef0123456789abcdef", Epoch: 1}.text())
 	if _, err := s.OpenPending(d); !errors.Is(err, ErrForeign) {
 		t.Errorf("another host: %v", err)
 	}

@@ -25,7 +25,7 @@ func (s *Store) tempName() string {
 }
 
 // publish makes a written file the next generation: the file gets its name,
-// then the statement; the latter is the moment of commit. from, if not nil, is
+// then the signature, then the statement; the latter is the moment of commit. from, if not nil, is
 // the generation that must still be the newest. The temporary file is gone
 // afterwards in any case.
 func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest, note statement.Note, from *statement.Statement) (st *statement.Statement, err error) {
@@ -55,9 +55,16 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 	if st.Pruned, err = s.expired(st); err != nil {
 		return nil, err
 	}
+	if s.Signer != nil {
+		st.Signer = s.Signer.Key().Fingerprint
+	}
 	text := st.Text()
 	// What a reader would make of it is what is returned.
 	if st, err = statement.Parse(text); err != nil {
+		return nil, err
+	}
+	armor, err := s.sign(st)
+	if err != nil {
 		return nil, err
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -66,10 +73,19 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 	if err := s.putFile(out.name, s.dbPath(st.Generation)); err != nil {
 		return nil, err
 	}
-	name := s.statementPath(st.Generation)
-	if err := s.writeFile(name, text, 0o400); err != nil {
+	name, sig := s.statementPath(st.Generation), s.signaturePath(st.Generation)
+	if armor != nil {
+		err = s.writeFile(sig, armor, 0o400)
+	} else if err = os.Remove(sig); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = s.writeFile(name, text, 0o400)
+	}
+	if err != nil {
 		if _, gone := os.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
 			os.Remove(s.dbPath(st.Generation)) // a full disk needs the room
+			os.Remove(sig)
 		}
 		return nil, err
 	}
@@ -89,6 +105,9 @@ func (s *Store) newest() (*statement.Statement, string, error) {
 		return nil, host, err
 	}
 	st, err := s.readStatement(n, host)
+	if err == nil {
+		_, _, err = s.judge(st)
+	}
 	return st, host, err
 }
 
@@ -155,7 +174,8 @@ type Info struct {
 	Present    bool                 // the generation file is there
 	Pruned     bool                 // a later statement says that the file was deleted
 	Size       int64                // of the file, in bytes
-	Err        error                // of the statement or the chain; wraps ErrDamaged or ErrForeign
+	Signed     Signed               // who signed, as far as it is known
+	Err        error                // of the statement, the chain or the signature; wraps ErrDamaged, ErrForeign or ErrUntrusted
 }
 
 // List returns all generations, oldest first, with their statements verified
@@ -195,6 +215,8 @@ func (s *Store) List() ([]Info, error) {
 		if in.Err == nil {
 			if err := in.Statement.Follows(prev); err != nil {
 				in.Err = fmt.Errorf("%w: %w", ErrDamaged, err)
+			} else {
+				_, in.Signed, in.Err = s.judge(in.Statement)
 			}
 			for _, p := range in.Statement.Pruned {
 				pruned[p] = true
@@ -219,7 +241,7 @@ func nextIndex(list []uint64, n uint64) int {
 
 // Verify opens generation gen (0: the newest) as Open does, then decodes every
 // block, and checks the whole chain of statements. What it finds wrong is
-// returned as errors that wrap ErrDamaged or ErrForeign, one each.
+// returned as errors that wrap ErrDamaged, ErrForeign or ErrUntrusted, one each.
 func (s *Store) Verify(ctx context.Context, gen uint64) ([]error, error) {
 	var bad []error
 	infos, err := s.List()
@@ -235,7 +257,7 @@ func (s *Store) Verify(ctx context.Context, gen uint64) ([]error, error) {
 		}
 	}
 	g, err := s.Open(ctx, gen)
-	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrForeign) {
+	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrForeign) || errors.Is(err, ErrUntrusted) {
 		return append(bad, err), nil
 	}
 	if err != nil {

@@ -132,7 +132,7 @@ func TestDiskFull(t *testing.T) {
 	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
 	s, err := OpenStore(dir + "/state")
 	if err == nil {
-		err = s.Init()
+		err = s.Init(Machine{})
 	}
 	if err != nil {
 		t.Fatal(err)

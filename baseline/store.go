@@ -4,12 +4,14 @@
 //
 // A state folder (0700, files 0600, generation files 0400) holds
 //
-//	host                      the random host id
+//	host                      the host's identity: see host.go
 //	lock                      held by init, check and accept
 //	commit.lock               held while a generation is published
 //	baseline/0000000001.db    a generation: see file.go
 //	baseline/0000000001.statement
+//	baseline/0000000001.statement.sig
 //	baseline/ages             when content was last read: see ages.go
+//	keys/                     the host's keys
 //	pending/<digest>          a pending set: see pending.go
 //
 // Files are written under names that end in ".tmp" and renamed when complete;
@@ -17,8 +19,6 @@
 package baseline
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +30,7 @@ import (
 	"strings"
 	"syscall"
 
+	"intact/baseline/seal"
 	"intact/baseline/statement"
 )
 
@@ -47,7 +48,7 @@ var ErrFormat error = formatError{}
 type formatError struct{}
 
 func (formatError) Error() string {
-	return "baseline of format " + firstFormat + ", made by a development version before the first release: run intact init --force"
+	return "baseline of a development version before the first release: move the state folder away and run intact init"
 }
 
 func (formatError) Is(target error) bool { return target == ErrForeign }
@@ -59,20 +60,32 @@ var (
 	ErrStale         = errors.New("another generation was published meanwhile")
 )
 
+// KeysDir is the folder of the state folder that has the host's keys. The store
+// only removes what was left unfinished there.
+const KeysDir = "keys"
+
 const (
-	hostFile      = "host"
-	baselineDir   = "baseline"
-	pendingDir    = "pending"
-	fileSuffix    = ".db"
-	stmtSuffix    = ".statement"
-	tempSuffix    = ".tmp"
-	maxHostFile   = 64
-	generationFmt = "%010d"
+	hostFile       = "host"
+	lockFile       = "lock"
+	commitLockFile = "commit.lock"
+	baselineDir    = "baseline"
+	pendingDir     = "pending"
+	fileSuffix     = ".db"
+	stmtSuffix     = ".statement"
+	sigSuffix      = ".sig"
+	tempSuffix     = ".tmp"
+	maxHostFile    = 16 << 10
+	generationFmt  = "%010d"
 )
 
 // Store is a state folder. Its methods may be used concurrently; what writes
 // expects the caller to hold Lock.
 type Store struct {
+	// Signer signs the generations that are written, Trust judges those that are
+	// read. nil: not signed, not judged. Both are set before anything else is done.
+	Signer seal.Signer
+	Trust  *Trust
+
 	dir string
 }
 
@@ -103,48 +116,6 @@ func cause(err error) error {
 		return e.Err
 	}
 	return err
-}
-
-// Init makes the folders and the host id where they are missing.
-func (s *Store) Init() error {
-	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir)} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return fmt.Errorf("create state folder %q: %w", d, cause(err))
-		}
-	}
-	_, err := s.HostID()
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if n, err := s.Latest(); err != nil {
-		return err
-	} else if n > 0 {
-		return fmt.Errorf("%w: the host id %q is missing", ErrDamaged, s.path(hostFile))
-	}
-	var id [16]byte
-	rand.Read(id[:])
-	text := []byte(hex.EncodeToString(id[:]) + "\n")
-	if err := s.writeFile(s.path(hostFile), text, 0o600); err != nil {
-		return fmt.Errorf("write host id: %w", err)
-	}
-	return nil
-}
-
-// HostID returns the 32 hex digits that tie baselines to this host. The error
-// wraps fs.ErrNotExist before Init.
-func (s *Store) HostID() (string, error) {
-	b, err := readSmall(s.path(hostFile), maxHostFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrInvalid) {
-		err = fmt.Errorf("%w: %w", ErrDamaged, err) // a link, a pipe, a socket in its place
-	}
-	if err != nil {
-		return "", fmt.Errorf("read host id: %w", err)
-	}
-	id := strings.TrimSuffix(string(b), "\n")
-	if !statement.ValidHostID(id) {
-		return "", fmt.Errorf("read host id %q: %w: not 32 hex digits", s.path(hostFile), ErrDamaged)
-	}
-	return id, nil
 }
 
 // Latest returns the number of the newest generation, 0 if there is none.
@@ -193,6 +164,8 @@ func (s *Store) statementPath(gen uint64) string {
 	return s.path(baselineDir, fmt.Sprintf(generationFmt, gen)+stmtSuffix)
 }
 
+func (s *Store) signaturePath(gen uint64) string { return s.statementPath(gen) + sigSuffix }
+
 // readStatement reads and verifies the text of one generation by itself: not
 // its chain. A statement of another host or number is refused.
 func (s *Store) readStatement(gen uint64, hostID string) (*statement.Statement, error) {
@@ -205,6 +178,9 @@ func (s *Store) readStatement(gen uint64, hostID string) (*statement.Statement, 
 		return nil, fmt.Errorf("read statement %q: %w: %w", name, ErrDamaged, cause(err))
 	}
 	st, err := statement.Parse(text)
+	if errors.Is(err, statement.ErrFormat) {
+		return nil, fmt.Errorf("read statement %q: %w", name, ErrFormat)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read statement %q: %w: %w", name, ErrDamaged, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	bolt "go.etcd.io/bbolt"
@@ -68,6 +69,9 @@ func newFileWriter(name string, size int64) (*fileWriter, error) {
 		},
 	})
 	if err != nil {
+		if !errors.Is(err, fs.ErrExist) {
+			os.Remove(name) // made, and then no room for the first pages
+		}
 		return nil, fmt.Errorf("create generation file: %w", err)
 	}
 	return &fileWriter{name: name, db: db, root: newRooter(), arena: make([]byte, 0, min(size+64<<10, batchSize))}, nil

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,13 +14,15 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// What an archive keeps: the newest report always, of the others as many of
-// the newest as fit in both bounds.
+// What an archive keeps besides the newest report: as many of the newest others
+// as fit in these bounds.
 const (
 	keepReports = 1000
 	keepBytes   = 1 << 30
+	keepDays    = 730
 )
 
 // Errors of an archive.
@@ -35,23 +38,29 @@ type Archive struct {
 	dir   string
 	count int
 	bytes int64
+	age   time.Duration
 }
 
 // Stored is one report of an archive.
 type Stored struct {
 	Seq  uint64
 	Kind Kind
-	Path string // of the file
+	Path string // of the file; its signature is in the file with .sig behind it
 	Size int64
+	Time time.Time // of the last change of the file
 }
 
 // OpenArchive returns the archive in dir, which need not exist yet: it is made,
-// with mode 0700, when the first report is.
-func OpenArchive(dir string) *Archive {
-	return &Archive{dir: dir, count: keepReports, bytes: keepBytes}
+// with mode 0700, when the first report is. It keeps count reports of at most
+// so many days; 0 is a default.
+func OpenArchive(dir string, count, days int) *Archive {
+	return &Archive{dir: dir, count: cmp.Or(count, keepReports), bytes: keepBytes, age: time.Duration(cmp.Or(days, keepDays)) * 24 * time.Hour}
 }
 
-const suffix = ".jsonl"
+const (
+	suffix    = ".jsonl"
+	sigSuffix = ".sig"
+)
 
 func fileName(seq uint64, k Kind) string { return fmt.Sprintf("%010d-%s%s", seq, k, suffix) }
 
@@ -85,7 +94,7 @@ func (a *Archive) List() ([]Stored, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list reports: %w", err)
 		}
-		list = append(list, Stored{seq, kind, filepath.Join(a.dir, de.Name()), fi.Size()})
+		list = append(list, Stored{seq, kind, filepath.Join(a.dir, de.Name()), fi.Size(), fi.ModTime()})
 	}
 	slices.SortFunc(list, func(x, y Stored) int {
 		if x.Seq < y.Seq {
@@ -111,27 +120,95 @@ func (a *Archive) Last() (Stored, error) {
 	return list[len(list)-1], nil
 }
 
-// Next returns the number of the next report and the digest, "sha256:…", of
-// the bytes of the one before, "" if there is none.
-func (a *Archive) Next() (seq uint64, prev string, err error) {
-	last, err := a.Last()
-	if errors.Is(err, ErrNoReport) {
-		return 1, "", nil
-	}
+// Place is where the next report stands in the chain.
+type Place struct {
+	Seq        uint64
+	Prev       string     // "sha256:…" of the bytes of the report before, "" if there is none
+	Checkpoint Checkpoint // the reports up to there are deleted when this one is stored
+	Unfinished []uint64   // numbers of reports that a process began and did not end
+}
+
+// Next returns the place of the next report, as of now.
+func (a *Archive) Next(now time.Time) (p Place, err error) {
+	list, err := a.List()
 	if err != nil {
-		return 0, "", err
+		return p, err
 	}
-	f, err := last.Open()
+	p.Unfinished = a.unfinished()
+	p.Seq = 1
+	if len(list) == 0 {
+		return p, nil
+	}
+	last := list[len(list)-1]
+	p.Seq = last.Seq + 1
+	if p.Prev, err = last.Digest(); err != nil {
+		return p, err
+	}
+	p.Checkpoint, err = a.checkpoint(list, now)
+	return p, err
+}
+
+// checkpoint decides what of list is deleted. A report that cannot be read is
+// kept, and so are all behind it: the chain would not hold without it.
+func (a *Archive) checkpoint(list []Stored, now time.Time) (c Checkpoint, err error) {
+	if h, err := list[len(list)-1].Header(); err == nil {
+		c = h.Checkpoint
+	}
+	var total int64
+	first := len(list) - 1
+	for i, s := range slices.Backward(list) {
+		total += s.Size
+		if len(list)-i >= a.count || i < len(list)-1 && (total > a.bytes || now.Sub(s.Time) > a.age) {
+			break
+		}
+		first = i
+	}
+	if first == 0 {
+		return c, nil
+	}
+	h, err := list[first].Header()
+	if err != nil || h.Prev == "" {
+		return c, nil
+	}
+	return Checkpoint{list[first].Seq - 1, h.Prev}, nil
+}
+
+// Digest returns "sha256:…" of all bytes of the report.
+func (s Stored) Digest() (string, error) {
+	f, err := s.Open()
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
-		return 0, "", fmt.Errorf("read report %d: %w", last.Seq, err)
+		return "", fmt.Errorf("read report %d: %w", s.Seq, err)
 	}
-	return last.Seq + 1, "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
+
+// Signature returns the armored signature of the report, nil if there is none.
+func (s Stored) Signature() ([]byte, error) {
+	f, err := Stored{Seq: s.Seq, Path: s.Path + sigSuffix}.Open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("signature: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSignature+1))
+	if err == nil && len(b) > maxSignature {
+		err = ErrTooLong
+	}
+	if err != nil {
+		return nil, fmt.Errorf("signature of report %d: %w", s.Seq, err)
+	}
+	return b, nil
+}
+
+// maxSignature bounds the file of a signature, in bytes.
+const maxSignature = 64 << 10
 
 // Get returns the report that ref names: a number, or an id or the beginning
 // of one, at least four characters, as its header gives it. The empty ref is
@@ -200,120 +277,6 @@ func (s Stored) Header() (Header, error) {
 		return Header{}, fmt.Errorf("report %d: %w", s.Seq, err)
 	}
 	return *rec.Header, nil
-}
-
-// Draft is a report that is being written. It can be read back, for the text
-// view, before and after Commit.
-type Draft struct {
-	*os.File
-	archive *Archive
-	stored  Stored
-	done    bool
-}
-
-// Create begins the report with the given number. Until Commit it is no part
-// of the archive; drafts that a killed process left behind are removed.
-func (a *Archive) Create(seq uint64, k Kind) (*Draft, error) {
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create report: %w", err)
-	}
-	name := fileName(seq, k)
-	if _, _, ok := parseName(name); !ok || strings.ContainsAny(string(k), "/\x00") {
-		return nil, fmt.Errorf("create report: bad number or kind: %d, %q", seq, string(k))
-	}
-	a.sweep(seq)
-	f, err := os.OpenFile(filepath.Join(a.dir, draftName(name)), os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("create report: %w", err)
-	}
-	return &Draft{File: f, archive: a, stored: Stored{Seq: seq, Kind: k, Path: filepath.Join(a.dir, name)}}, nil
-}
-
-func draftName(name string) string { return "." + name + ".tmp" }
-
-// sweep removes drafts up to seq: whoever holds that number now knows that
-// their writers are gone.
-func (a *Archive) sweep(seq uint64) {
-	des, _ := os.ReadDir(a.dir)
-	for _, de := range des {
-		name, ok := strings.CutSuffix(strings.TrimPrefix(de.Name(), "."), ".tmp")
-		if n, _, known := parseName(name); ok && known && n <= seq && draftName(name) == de.Name() {
-			// What cannot be removed is found again by O_EXCL or does no harm.
-			_ = os.Remove(filepath.Join(a.dir, de.Name()))
-		}
-	}
-}
-
-// Commit makes the draft the report of its number, durably, and then removes
-// the oldest reports beyond the bounds. The file stays open for reading. If
-// err is not nil and wraps ErrPrune, the report itself is safely stored.
-func (d *Draft) Commit() (Stored, error) {
-	s := d.stored
-	fail := func(err error) (Stored, error) { return Stored{}, fmt.Errorf("store report %d: %w", s.Seq, err) }
-	if d.done {
-		return fail(fs.ErrClosed)
-	}
-	if err := d.Sync(); err != nil {
-		return fail(err)
-	}
-	fi, err := d.Stat()
-	if err != nil {
-		return fail(err)
-	}
-	s.Size = fi.Size()
-	list, err := d.archive.List()
-	if err != nil {
-		return fail(err)
-	}
-	for _, o := range list {
-		if o.Seq == s.Seq {
-			return fail(ErrSeqTaken)
-		}
-	}
-	if err := os.Rename(d.Name(), s.Path); err != nil {
-		return fail(err)
-	}
-	d.done = true
-	if err := syncDir(d.archive.dir); err != nil {
-		return fail(err)
-	}
-	return s, d.archive.prune()
-}
-
-// Abort removes a draft that was not committed and closes the file. After
-// Commit it only closes: it can be deferred.
-func (d *Draft) Abort() error {
-	if !d.done {
-		d.done = true
-		return errors.Join(d.Close(), os.Remove(d.Name()))
-	}
-	return d.Close()
-}
-
-// ErrPrune is wrapped by the error of Commit where only the removal of old
-// reports failed.
-var ErrPrune = errors.New("remove old reports")
-
-func (a *Archive) prune() error {
-	list, err := a.List()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrPrune, err)
-	}
-	var total int64
-	for i, s := range slices.Backward(list) {
-		total += s.Size
-		n := len(list) - i
-		if n == 1 || n <= a.count && total <= a.bytes {
-			continue
-		}
-		if e := os.Remove(s.Path); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrPrune, err)
-	}
-	return nil
 }
 
 func syncDir(dir string) error {

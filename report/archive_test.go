@@ -8,21 +8,22 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func store(t *testing.T, a *Archive, id string) Stored {
 	t.Helper()
-	seq, prev, err := a.Next()
+	at, err := a.Next(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := a.Create(seq, KindCheck)
+	d, err := a.Create(at, KindCheck)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Abort()
 	h := header()
-	h.ID, h.Seq, h.Prev = id, seq, prev
+	h.ID, h.Seq, h.Prev, h.Checkpoint = id, at.Seq, at.Prev, at.Checkpoint
 	w := NewWriter(d)
 	w.Header(h)
 	if err := w.Trailer(trailer(Clean, 0, Counts{})); err != nil {
@@ -31,7 +32,7 @@ func store(t *testing.T, a *Archive, id string) Stored {
 	if err := Text(io.Discard, d, TextOptions{}); err != nil {
 		t.Errorf("text of a draft: %v", err)
 	}
-	s, err := d.Commit()
+	s, err := d.Commit([]byte("signature of " + id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func store(t *testing.T, a *Archive, id string) Stored {
 
 func TestArchive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "reports")
-	a := OpenArchive(dir)
+	a := OpenArchive(dir, 0, 0)
 	if _, err := a.Last(); !errors.Is(err, ErrNoReport) {
 		t.Errorf("last of nothing: %v", err)
 	}
@@ -55,8 +56,8 @@ func TestArchive(t *testing.T) {
 		t.Errorf("file: %v, %v", fi.Mode(), err)
 	}
 	body, _ := os.ReadFile(first.Path)
-	if seq, prev, err := a.Next(); seq != 2 || prev != fmt.Sprintf("sha256:%x", sha256.Sum256(body)) || err != nil {
-		t.Errorf("next: %d, %s, %v", seq, prev, err)
+	if at, err := a.Next(time.Now()); at.Seq != 2 || at.Prev != fmt.Sprintf("sha256:%x", sha256.Sum256(body)) || err != nil {
+		t.Errorf("next: %v, %v", at, err)
 	}
 	store(t, a, "aaaa-2")
 	store(t, a, "bbbb-3")
@@ -77,7 +78,7 @@ func TestArchive(t *testing.T) {
 
 func TestArchivePassesOverStrangers(t *testing.T) {
 	dir := t.TempDir()
-	a := OpenArchive(dir)
+	a := OpenArchive(dir, 0, 0)
 	want := store(t, a, "x")
 	for _, n := range []string{"0000000000-check.jsonl", "9-check.jsonl", "0000000009-check.json", "-check.jsonl", "0000000007-check.jsonl.tmp"} {
 		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o600); err != nil {
@@ -98,14 +99,14 @@ func TestArchivePassesOverStrangers(t *testing.T) {
 
 func TestArchiveDrafts(t *testing.T) {
 	dir := t.TempDir()
-	a := OpenArchive(dir)
-	if _, err := a.Create(1, KindCheck); err != nil { // as if killed here
+	a := OpenArchive(dir, 0, 0)
+	if _, err := a.Create(Place{Seq: 1}, KindCheck); err != nil { // as if killed here
 		t.Fatal(err)
 	}
 	if list, _ := a.List(); len(list) != 0 {
 		t.Errorf("a draft is listed: %v", list)
 	}
-	d, err := a.Create(1, KindInit)
+	d, err := a.Create(Place{Seq: 1}, KindInit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,18 +117,18 @@ func TestArchiveDrafts(t *testing.T) {
 		t.Errorf("left behind: %v", des)
 	}
 	store(t, a, "x")
-	d, err = a.Create(1, KindInit)
+	d, err = a.Create(Place{Seq: 1}, KindInit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Abort()
-	if _, err := d.Commit(); !errors.Is(err, ErrSeqTaken) {
+	if _, err := d.Commit(nil); !errors.Is(err, ErrSeqTaken) {
 		t.Errorf("number taken twice: %v", err)
 	}
 }
 
 func TestArchiveRetention(t *testing.T) {
-	a := OpenArchive(t.TempDir())
+	a := OpenArchive(t.TempDir(), 0, 0)
 	a.count = 3
 	var size int64
 	for i := range 6 {
@@ -139,12 +140,27 @@ func TestArchiveRetention(t *testing.T) {
 	}
 	a.bytes = 2*size + size/2
 	store(t, a, "x")
-	if list, _ = a.List(); len(list) != 2 || list[1].Seq != 7 {
+	if list, _ = a.List(); len(list) != 3 || list[2].Seq != 7 {
 		t.Errorf("by size: %v", list)
 	}
 	a.bytes = 1
 	store(t, a, "y")
-	if list, _ = a.List(); len(list) != 1 || list[0].Seq != 8 {
-		t.Errorf("the newest: %v", list)
+	if list, _ = a.List(); len(list) != 2 || list[1].Seq != 8 {
+		t.Errorf("the newest and the one before: %v", list)
+	}
+	a.bytes, a.age = 1<<30, time.Hour
+	old := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(list[0].Path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	store(t, a, "z")
+	if list, _ = a.List(); len(list) != 2 || list[0].Seq != 8 {
+		t.Errorf("by age: %v", list)
+	}
+	if h, err := list[1].Header(); err != nil || h.Checkpoint.Seq != 7 {
+		t.Errorf("checkpoint %v, %v", h.Checkpoint, err)
+	}
+	if des, _ := os.ReadDir(a.dir); len(des) != 4 {
+		t.Errorf("left: %v", des)
 	}
 }

@@ -58,6 +58,10 @@ func (h *Header) fields(c *coder) {
 	c.object("host", func() {
 		c.text("id", &h.Host.ID)
 		c.text("name", &h.Host.Name)
+		if c.has("epoch", h.Host.Epoch > 0) {
+			c.unsigned("epoch", &h.Host.Epoch)
+			c.demand(h.Host.Epoch > 0, "epoch")
+		}
 	})
 	c.text("root", &h.Root)
 	c.time("started", &h.Started)
@@ -73,6 +77,21 @@ func (h *Header) fields(c *coder) {
 		c.nullable("digest", &h.Tool.Digest)
 	})
 	c.texts("command", &h.Command, false)
+	if c.has("boot", h.Boot.ID != "") {
+		c.object("boot", func() {
+			c.text("id", &h.Boot.ID)
+			c.number("clock", &h.Boot.Clock)
+		})
+		c.demand(h.Boot.ID != "", "boot")
+	}
+	c.optional("signer", &h.Signer)
+	if c.has("checkpoint", h.Checkpoint.Seq > 0) {
+		c.object("checkpoint", func() {
+			c.unsigned("seq", &h.Checkpoint.Seq)
+			c.text("digest", &h.Checkpoint.Digest)
+		})
+		c.demand(h.Checkpoint.Seq > 0, "checkpoint")
+	}
 }
 
 func (b *Baseline) object(c *coder) {
@@ -216,6 +235,10 @@ func (t *Trailer) fields(c *coder) {
 		c.object("quick", func() { t.Quick.fields(c) })
 	}
 	c.time("finished", &t.Finished)
+	if c.has("clock", t.Clock > 0) {
+		c.number("clock", &t.Clock)
+		c.demand(t.Clock > 0, "clock")
+	}
 }
 
 func (q *Quick) fields(c *coder) {

@@ -25,7 +25,7 @@ var (
 
 func header() Header {
 	return Header{
-		ID: "0f3c9a", Kind: KindCheck, Scope: ScopeFull, Host: Host{"h-17", "web1"}, Root: "/",
+		ID: "0f3c9a", Kind: KindCheck, Scope: ScopeFull, Host: Host{ID: "h-17", Name: "web1"}, Root: "/",
 		Started: t0, Seq: 12, Prev: "sha256:" + hex64('1'),
 		Baseline: Baseline{3, "blake3:" + hex64('2'), "ops"}, Policy: "blake3:" + hex64('3'),
 		Tool: Tool{"v1.0.0", "blake3:" + hex64('4')},

@@ -19,6 +19,10 @@ import (
 // Format names the format and its version in the header.
 const Format = "intact.report/1"
 
+// Namespace is what a signature of a report is made for: an SSHSIG over all its
+// bytes.
+const Namespace = "intact-report@v1"
+
 // Kind says which kind of run a report tells of.
 type Kind string
 
@@ -66,10 +70,30 @@ type Header struct {
 	Policy   string   // "blake3:…" of the policy in force, "" where none could be had
 	Tool     Tool
 	Command  []string // the command line, optional
+
+	Boot       Boot       // when it was, by a clock that nobody sets
+	Signer     string     // fingerprint of the key that signs it, "" if it is not signed
+	Checkpoint Checkpoint // what was deleted before it
 }
 
 // Host is the machine that a report is about.
-type Host struct{ ID, Name string }
+type Host struct {
+	ID, Name string
+	Epoch    uint64 // goes up when the host was restored from a backup; 0: not said
+}
+
+// Boot is a boot of the machine that made a report, and how long ago it was.
+type Boot struct {
+	ID    string // boot id of the kernel, random(4); "" if unknown
+	Clock int64  // nanoseconds since then, CLOCK_BOOTTIME
+}
+
+// Checkpoint says up to where reports were deleted because they were old: the
+// chain of those that are kept begins behind it.
+type Checkpoint struct {
+	Seq    uint64 // 0: none was deleted
+	Digest string // "sha256:…" of the report with that number
+}
 
 // Tool is the program that made a report.
 type Tool struct{ Version, Digest string }
@@ -152,6 +176,7 @@ type Trailer struct {
 	Complete  bool     // everything selected was looked at
 	Quick     *Quick   // what a quick check did not read; nil: everything was read
 	Finished  time.Time
+	Clock     int64 // as Boot.Clock, at the end; 0: not said
 }
 
 // Quick says how much of what counts as verified was not read: files whose

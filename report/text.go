@@ -20,6 +20,7 @@ type TextOptions struct {
 	Group    func(uint32) string
 	Color    bool
 	Verbose  bool     // known gaps one by one, nothing folded, every attribute
+	Verify   string   // the command that verifies the signature, "" where there is none
 	Program  []string // words before the command in what to do next; nil: intact, and --root if there is one
 }
 
@@ -89,6 +90,11 @@ func Text(w io.Writer, src io.ReadSeeker, o TextOptions) error {
 	}
 	t.next()
 	t.exit()
+	if o.Verify != "" {
+		t.line("")
+		t.line("To verify the signature of this report:")
+		t.line("  %s", o.Verify)
+	}
 	if err := t.w.Flush(); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}

@@ -17,6 +17,9 @@ func Parse(text []byte) (*Statement, error) {
 	if len(text) > MaxSize {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxSize)
 	}
+	if bytes.HasPrefix(text, []byte("format: "+firstFormat+"\n")) {
+		return nil, ErrFormat
+	}
 	p := parser{rest: string(text)}
 	s := &Statement{}
 	p.want("format", Format)
@@ -35,6 +38,8 @@ func Parse(text []byte) (*Statement, error) {
 	s.ToolDigest = p.digest("tool-digest")
 	s.Report = p.quoted("report")
 	s.Approver = p.quoted("approver")
+	s.Authority = p.authority()
+	s.Signer = p.quoted("signer")
 	s.Reason = p.quoted("reason")
 	s.Pruned = p.numbers("pruned")
 	body := text[:len(text)-len(p.rest)]
@@ -107,6 +112,14 @@ func (p *parser) quoted(key string) string {
 		p.fail(key + " is not a quoted text")
 	}
 	return s
+}
+
+func (p *parser) authority() Authority {
+	a := Authority(p.value("authority"))
+	if a != None && a != Host && a != Operator {
+		p.fail("authority is not none, host or operator")
+	}
+	return a
 }
 
 func (p *parser) number(key string, least int64) int64 {

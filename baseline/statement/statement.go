@@ -5,7 +5,7 @@
 // The text has one "key: value" line for each field, in a fixed order, and
 // ends with the digest of all lines before it:
 //
-//	format: intact.statement/1
+//	format: intact.statement/2
 //	host-id: 0f…            32 hex digits
 //	host-name: "web1"       quoted as Go quotes strings, ASCII only
 //	generation: 3
@@ -21,14 +21,18 @@
 //	tool-digest: blake3:…   of the binary that wrote it, or none
 //	report: "…"             the report that was accepted, empty for an init
 //	approver: "…"
+//	authority: host         or operator, or none where it is not signed
+//	signer: "SHA256:…"      fingerprint of the key that signs it
 //	reason: "…"
 //	pruned: 1 2             generation files deleted with this one, or none
 //	digest: blake3:…
 //
-// There is one spelling for each statement: Parse refuses every other.
+// There is one spelling for each statement: Parse refuses every other. The
+// signature is an SSHSIG in the namespace [Namespace] over exactly these bytes.
 package statement
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -38,8 +42,14 @@ import (
 	"intact/scanner/digest"
 )
 
-// Format is the first line's value in the only version there is.
-const Format = "intact.statement/1"
+// Format is the first line's value in the only version that is read.
+const Format = "intact.statement/2"
+
+// firstFormat had no signer. It was before the first release.
+const firstFormat = "intact.statement/1"
+
+// Namespace is what a signature of a statement is made for.
+const Namespace = "intact-baseline@v1"
 
 // MaxSize bounds the text that Parse accepts, in bytes.
 const MaxSize = 64 << 10
@@ -48,8 +58,20 @@ const MaxSize = 64 << 10
 // ones.
 const MaxText = 2048
 
+// Authority says whose approval a statement is.
+type Authority string
+
+// The authorities. A stand-alone host approves what it finds with its own key;
+// an operator's key never lies on a monitored host.
+const (
+	None     Authority = "none" // not signed
+	Host     Authority = "host"
+	Operator Authority = "operator"
+)
+
 // Errors of Parse and Follows. All mean: do not trust it.
 var (
+	ErrFormat    = errors.New("statement of a development version before the first release")
 	ErrMalformed = errors.New("malformed statement")
 	ErrDigest    = errors.New("statement does not match its digest")
 	ErrChain     = errors.New("statement does not follow from the previous one")
@@ -79,6 +101,8 @@ type Note struct {
 	ToolDigest  digest.Digest // of the running binary, zero if unknown
 	Report      string        // id of the report that is accepted, "" for an init
 	Approver    string
+	Authority   Authority // "" is None
+	Signer      string    // fingerprint, "" where it is not signed
 	Reason      string
 }
 
@@ -102,6 +126,8 @@ func (s *Statement) Text() []byte {
 	line("tool-digest", named(s.ToolDigest))
 	line("report", quote(s.Report))
 	line("approver", quote(s.Approver))
+	line("authority", string(cmp.Or(s.Authority, None)))
+	line("signer", quote(s.Signer))
 	line("reason", quote(s.Reason))
 	line("pruned", numbers(s.Pruned))
 	sum := digest.Sum([]byte(b.String()))

@@ -15,7 +15,7 @@ func sample() *Statement {
 	return &Statement{
 		HostID: "0123456789abcdef0123456789abcdef", Generation: 3, Previous: digest.Sum([]byte("p")), File: digest.Sum([]byte("f")), FileSize: 9,
 		Root: digest.Sum([]byte("r")), Policy: digest.Sum(nil), Directories: 2, Entries: 5, Pruned: []uint64{1, 2},
-		Note: Note{HostName: "a\x1b\n\"", Created: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), ToolVersion: "1", Report: "id", Approver: "é\xff", Reason: "\u202e"},
+		Note: Note{HostName: "a\x1b\n\"", Created: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), ToolVersion: "1", Report: "id", Approver: "é\xff", Authority: Operator, Signer: "SHA256:x", Reason: "\u202e"},
 	}
 }
 
@@ -50,7 +50,7 @@ func TestEveryByteCounts(t *testing.T) {
 		for bit := range 8 {
 			bad := bytes.Clone(good)
 			bad[i] ^= 1 << bit
-			if _, err := Parse(bad); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrDigest) {
+			if _, err := Parse(bad); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrDigest) && !errors.Is(err, ErrFormat) {
 				t.Fatalf("byte %d: %v", i, err)
 			}
 		}
@@ -68,7 +68,7 @@ func TestOneSpelling(t *testing.T) {
 		{"entries: 5", "entries: -5"}, {"pruned: 1 2", "pruned: 2 1"}, {"pruned: 1 2", "pruned: 1 1"}, {"pruned: 1 2", "pruned: 1  2"},
 		{`report: "id"`, "report: `id`"}, {`report: "id"`, `report: "\x69d"`}, {`report: "id"`, "report: id"},
 		{"05.000000006Z", "05.0000000060Z"}, {"05.000000006Z", "05.000000006+00:00"}, {"host-id: 0", "host-id: A"},
-		{"reason:", "Reason:"}, {"format: intact.statement/1", "format: intact.statement/2"},
+		{"reason:", "Reason:"}, {"authority: operator", "authority: root"}, {"authority: operator", "authority: "}, {"format: intact.statement/2", "format: intact.statement/3"},
 		{"root: ", "root: none\nroot: "}, {"file-size", "file_size"},
 	} {
 		text := strings.Replace(good, r[0], r[1], 1)
@@ -120,9 +120,25 @@ func TestShort(t *testing.T) {
 	}
 }
 
+func TestPin(t *testing.T) {
+	d := sample().Root
+	for _, s := range []string{d.String(), d.Named(), Short(d), " " + Short(d) + "\n", strings.ToUpper(d.String()), d.String()[:20], d.String()[:63]} {
+		p, err := ParsePin(s)
+		if err != nil || !p.Matches(d) || p.Matches(sample().File) {
+			t.Errorf("%q: %q, %v", s, p, err)
+		}
+	}
+	for _, s := range []string{"", d.String()[:19], d.String() + "0", "sha256:" + d.String(), "g" + d.String()[1:], "/etc/root"} {
+		if p, err := ParsePin(s); err == nil || p.Matches(d) {
+			t.Errorf("%q is taken", s)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(sample().Text())
 	f.Add([]byte("format: intact.statement/1\n"))
+	f.Add([]byte("format: intact.statement/2\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := Parse(b)
 		if err == nil && !bytes.Equal(s.Text(), b) {

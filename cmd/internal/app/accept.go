@@ -10,6 +10,7 @@ import (
 
 	"intact/baseline"
 	"intact/baseline/diff"
+	"intact/baseline/statement"
 	"intact/report"
 	"intact/rules"
 	"intact/rules/integrity"
@@ -25,6 +26,8 @@ type AcceptOptions struct {
 	Paths  []string // patterns of the policy language
 	Reason string
 	DryRun bool
+
+	SignWith string // an operator's key, see session.signer; "": the host's own
 }
 
 // Accept moves what a check reported, exactly that and never what is on the
@@ -66,6 +69,7 @@ type accept struct {
 	pick  *pathSet // changes that are taken by themselves
 	left  *pathSet // changes that stay pending
 	stays []string // why, for people
+	by    statement.Authority
 }
 
 // matcher compiles the patterns of --path.
@@ -90,10 +94,18 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	if !a.o.DryRun {
+		if a.by, err = a.approveWith(a.o.SignWith); err != nil {
+			return Outcome{}, err
+		}
+	}
 	if a.gen, err = a.store.Open(ctx, 0); err != nil {
 		return Outcome{}, err
 	}
 	defer a.gen.Close()
+	if err := a.notRolledBack(a.gen.Statement()); err != nil {
+		return Outcome{}, err
+	}
 	if a.set, err = a.store.OpenPending(sum); err != nil {
 		return Outcome{}, fmt.Errorf("accept: %w", err)
 	}
@@ -114,7 +126,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if a.o.DryRun {
 		return Done(), a.list(rows)
 	}
-	made, err := a.gen.Apply(ctx, a.store, a.picks(), rows, a.note(id, a.o.Reason))
+	made, err := a.gen.Apply(ctx, a.store, a.picks(), rows, a.note(id, a.o.Reason, a.by))
 	if errors.Is(err, baseline.ErrConflict) {
 		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again", err)}
 	}
@@ -152,6 +164,9 @@ func (a *accept) find() (id string, sum digest.Digest, err error) {
 		}
 		if t.Pending == "" {
 			return "", sum, usageError("accept: report %s of %s has nothing to accept", h.ID, h.Started.Format("2006-01-02 15:04"))
+		}
+		if _, _, err := a.readJudged(list[i]); err != nil {
+			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
 		}
 		sum, err = digest.Parse(t.Pending)
 		return h.ID, sum, err

@@ -14,8 +14,9 @@ import (
 
 // AdoptOptions of Adopt.
 type AdoptOptions struct {
-	Reason string
-	Output Output
+	Reason   string
+	SignWith string // as in InitOptions
+	Output   Output
 }
 
 // Adopt writes a generation under the configured policy. What the baseline's
@@ -48,7 +49,7 @@ func Adopt(ctx context.Context, e *Env, o AdoptOptions) (Outcome, error) {
 	if n := len(found) + len(c.mounts); n > 0 {
 		return Outcome{}, notAccepted(int64(n), "")
 	}
-	return s.initialise(ctx, s.cfg.Policy, originConfig, InitOptions{Reason: o.Reason, Output: o.Output, adopt: c})
+	return s.initialise(ctx, s.cfg.Policy, originConfig, InitOptions{Reason: o.Reason, SignWith: o.SignWith, Output: o.Output, adopt: c})
 }
 
 func notAccepted(n int64, first entry.Path) error {

@@ -66,7 +66,7 @@ func benchCheck(b testing.TB, dir string) *check {
 	if c.paper, err = c.begin(report.KindCheck, report.ScopeFull, false); err != nil {
 		b.Fatal(err)
 	}
-	c.paper.baseline(c.gen.Statement())
+	c.paper.baseline(c.gen.Statement(), c.by)
 	if err := c.paper.w.Header(c.paper.head); err != nil {
 		b.Fatal(err)
 	}

@@ -33,7 +33,7 @@ type CheckOptions struct {
 }
 
 // setNames are the rule sets there are, in report order.
-var setNames = [...]string{"integrity", "mounts", "policy"}
+var setNames = [...]string{"integrity", "mounts", "policy", "trust"}
 
 // Check scans, compares with the baseline, judges and reports.
 func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
@@ -83,6 +83,8 @@ type check struct {
 	rows    []diff.RowChange
 	mounts  []rules.Finding
 	drift   []rules.Finding // about the policy
+	trusts  []rules.Finding // about signatures
+	by      baseline.Signed // who signed the baseline
 	quick   *quick
 	pending *pendingJudge
 	saved   digest.Digest // the pending set
@@ -102,7 +104,7 @@ func (c *check) options() error {
 		}
 	}
 	if c.o.ExpectRoot != "" {
-		if _, err := digest.Parse(c.o.ExpectRoot); err != nil {
+		if _, err := readPin(c.o.ExpectRoot); err != nil {
 			return usageError("--expect-root: %w", err)
 		}
 	}
@@ -164,11 +166,16 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if c.partial() {
 		scope = report.ScopePartial
 	}
+	if !c.o.NoState {
+		if err := c.lastReport(); err != nil {
+			return Outcome{}, err
+		}
+	}
 	if c.paper, err = c.begin(kind, scope, c.o.NoState); err != nil {
 		return Outcome{}, err
 	}
 	defer c.paper.abort()
-	c.paper.baseline(c.gen.Statement())
+	c.paper.baseline(c.gen.Statement(), c.by)
 	if err := c.paper.w.Header(c.paper.head); err != nil {
 		return Outcome{}, err
 	}
@@ -220,7 +227,7 @@ func (c *check) open(ctx context.Context) (err error) {
 			c.gen.Close()
 		}
 	}()
-	if err := c.expected(); err != nil {
+	if err := c.vouched(); err != nil {
 		return err
 	}
 	if c.base, err = policy.ParseCanonical(c.gen.Policy()); err != nil {
@@ -250,24 +257,6 @@ func (c *check) open(ctx context.Context) (err error) {
 	return c.stateMoved()
 }
 
-// stateMoved holds the place of the state folder against the baseline's.
-func (c *check) stateMoved() error {
-	if c.o.Baseline != "" {
-		return nil // an export from elsewhere
-	}
-	old, err := c.gen.Rows(rowState)
-	if err != nil {
-		return err
-	}
-	now, err := c.stateRows()
-	if err != nil {
-		return err
-	}
-	found, changed := stateDrift(old, now)
-	c.mounts, c.rows = append(c.mounts, found...), append(c.rows, changed...)
-	return nil
-}
-
 // present is the configured policy, nil where it could not be read. A baseline
 // made for paths on the command line is not measured against it.
 func (c *check) present() (*policy.Policy, error) {
@@ -281,19 +270,16 @@ func (c *check) present() (*policy.Policy, error) {
 // errUnexpected means that another baseline is in force than was pinned.
 var errUnexpected = errors.New("the baseline is not the expected one")
 
-// expected holds the baseline's root against --expect-root.
-func (c *check) expected() error {
-	if c.o.ExpectRoot == "" {
-		return nil
+// vouched makes sure that the baseline is the one that is meant.
+func (c *check) vouched() error {
+	if err := c.pinned(); err != nil {
+		return err
 	}
-	want, err := digest.Parse(c.o.ExpectRoot)
-	if err != nil {
-		return usageError("--expect-root: %w", err)
+	if c.o.Baseline != "" {
+		return c.judgeExport()
 	}
-	if got := c.gen.Root(); got != want {
-		return fmt.Errorf("%w: its root is %s, not %s", errUnexpected, got.Named(), want.Named())
-	}
-	return nil
+	c.by = c.gen.Signed()
+	return c.notRolledBack(c.gen.Statement())
 }
 
 // limits are the paths of a partial check: there on the disk or in the

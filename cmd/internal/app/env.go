@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"intact/baseline"
 	"intact/report"
 )
 
@@ -27,9 +28,15 @@ type Env struct {
 	Version string   // of the program
 	Args    []string // the command line, for the lock's "held by"
 
-	Config    string // --config, "" for the default places
-	State     string // --state, "" for the configured folder
-	Root      string // --root, "/" for the live host
+	Config string // --config, "" for the default places
+	State  string // --state, "" for the configured folder
+	Root   string // --root, "/" for the live host
+
+	TrustedSigners string // --trusted-signers, "" for the configured file
+	RevokedKeys    string // --revoked-keys, "" for the configured file
+
+	Machine func() baseline.Machine // what the host is known by; nil: this machine
+
 	Quiet     bool
 	Verbose   bool
 	Color     bool // stdout is a terminal and colour is wanted

@@ -18,10 +18,11 @@ import (
 
 // InitOptions of Init.
 type InitOptions struct {
-	Paths  []string // an ad-hoc policy instead of the configured one
-	Force  bool     // a baseline that is there is followed by a new one
-	Reason string
-	Output Output
+	Paths    []string // an ad-hoc policy instead of the configured one
+	Force    bool     // a baseline that is there is followed by a new one
+	Reason   string
+	SignWith string // an operator's key, see session.signer; "": the host's own
+	Output   Output
 
 	adopt *check // its generation must be found unchanged where both policies select
 }
@@ -43,7 +44,7 @@ func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
 		}
 		pol = policy.AdHoc(paths)
 	}
-	if err := s.store.Init(); err != nil {
+	if err := s.store.Init(s.machine()); err != nil {
 		return Outcome{}, err
 	}
 	if err := s.acquire("init"); err != nil {
@@ -56,11 +57,28 @@ func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
 	if latest > 0 && !o.Force {
 		return Outcome{}, usageError("generation %d of a baseline is in %q: use check, or init --force to start over from what is there now", latest, s.store.Dir())
 	}
+	made, err := s.makeKeys()
+	if err == nil {
+		err = s.readTrust() // the host's own keys are known now
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	s.remark(made...)
+	if !o.Force {
+		if err := s.neverHad(); err != nil {
+			return Outcome{}, err
+		}
+	}
 	return s.initialise(ctx, pol, origin, o)
 }
 
 func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin string, o InitOptions) (out Outcome, err error) {
 	sc, err := s.scope(pol, pol, nil, true)
+	if err != nil {
+		return out, err
+	}
+	authority, err := s.approveWith(o.SignWith)
 	if err != nil {
 		return out, err
 	}
@@ -109,7 +127,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if reason == "" {
 		reason = "init"
 	}
-	made, err := b.Commit(ctx, s.note("", reason))
+	made, err := b.Commit(ctx, s.note("", reason, authority))
 	if err != nil {
 		return out, fmt.Errorf("init: %w", err)
 	}
@@ -119,9 +137,9 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	return s.initReport(p, sc, st, gaps, made, o)
 }
 
-func (s *session) note(reportID, reason string) statement.Note {
+func (s *session) note(reportID, reason string, by statement.Authority) statement.Note {
 	return statement.Note{HostName: hostName(), Created: s.env.Now().UTC(), ToolVersion: s.env.Version, ToolDigest: s.toolDigest(),
-		Report: reportID, Reason: reason, Approver: s.approver()}
+		Report: reportID, Reason: reason, Approver: s.approver(), Authority: by}
 }
 
 func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapList, made *statement.Statement, o InitOptions) (Outcome, error) {
@@ -129,7 +147,7 @@ func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapLis
 	p.head.Policy = made.Policy.Named()
 	list := gaps.sorted()
 	t := report.Trailer{Verdict: report.Clean, Complete: true, Exits: []int{}}
-	t.Published = report.Baseline{Generation: made.Generation, Root: made.Root.Named()}
+	t.Published = report.Baseline{Generation: made.Generation, Root: made.Root.Named(), Signer: made.Signer}
 	t.Counts.KnownGaps = int64(len(list)) + gaps.more
 	t.Counts.Selected = made.Entries
 	for _, g := range list {
@@ -150,10 +168,8 @@ func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapLis
 	if err := s.remarks(p, sc, st); err != nil {
 		return Outcome{}, err
 	}
-	for _, text := range []string{"the root of this baseline begins with " + made.Short() + ": write it down or pin it elsewhere"} {
-		if err := p.w.Note(report.Note{Text: text}); err != nil {
-			return Outcome{}, err
-		}
+	if err := p.w.Note(report.Note{Text: "the root of this baseline begins with " + made.Short() + ": write it down or pin it elsewhere"}); err != nil {
+		return Outcome{}, err
 	}
 	out := Done()
 	for _, g := range list {
@@ -171,6 +187,11 @@ func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapLis
 func (s *session) remarks(p *paper, sc *scope, st scanner.Stats) error {
 	for _, k := range skips(st) {
 		if err := p.w.Skip(k); err != nil {
+			return err
+		}
+	}
+	for _, text := range s.remarked {
+		if err := p.w.Note(report.Note{Text: text}); err != nil {
 			return err
 		}
 	}
@@ -225,5 +246,10 @@ func (s *session) gather() {
 
 // trust reports whether err means that the baseline cannot be used.
 func trust(err error) bool {
-	return errors.Is(err, errUnexpected) || errors.Is(err, baseline.ErrDamaged) || errors.Is(err, baseline.ErrForeign) || errors.Is(err, baseline.ErrNoBaseline)
+	for _, e := range []error{errUnexpected, errRolledBack, baseline.ErrDamaged, baseline.ErrForeign, baseline.ErrNoBaseline, baseline.ErrUntrusted} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

@@ -38,6 +38,8 @@ func (c *check) judge(ctx context.Context) error {
 			err = c.emitAll(c.mounts)
 		case "policy":
 			err = c.emitAll(c.drift)
+		case "trust":
+			err = c.emitAll(c.trusts)
 		}
 		if err != nil {
 			return fmt.Errorf("judge %s: %w", name, err)

@@ -26,7 +26,7 @@ func BaselineList(e *Env) (Outcome, error) {
 			return baseline.ErrNoBaseline
 		}
 		w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "GENERATION\tCREATED\tENTRIES\tSIZE\tROOT\tBY\tREASON")
+		fmt.Fprintln(w, "GENERATION\tCREATED\tENTRIES\tSIZE\tROOT\tBY\tSIGNED\tREASON")
 		for _, i := range list {
 			if i.Statement == nil {
 				damaged = true
@@ -38,8 +38,13 @@ func BaselineList(e *Env) (Outcome, error) {
 			if !i.Present {
 				size = "pruned"
 			}
-			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\t%s\n", st.Generation, st.Created.UTC().Format("2006-01-02 15:04:05"),
-				st.Entries, size, st.Short(), report.Escape(st.Approver), report.Escape(st.Reason))
+			signed := string(i.Signed.Authority)
+			if i.Err != nil {
+				damaged = true
+				signed = "NOT TRUSTED: " + report.Prose(i.Err.Error())
+			}
+			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", st.Generation, st.Created.UTC().Format("2006-01-02 15:04:05"),
+				st.Entries, size, st.Short(), report.Escape(st.Approver), signed, report.Escape(st.Reason))
 		}
 		return w.Flush()
 	})
@@ -172,13 +177,7 @@ func ReportList(e *Env) (Outcome, error) {
 // ReportShow prints one report, by default the last.
 func ReportShow(e *Env, ref string, o Output) (Outcome, error) {
 	return reading(e, func(s *session) error {
-		var r report.Stored
-		var err error
-		if ref == "" {
-			r, err = s.archive().Last()
-		} else {
-			r, err = s.archive().Get(ref)
-		}
+		r, err := s.archive().Get(ref)
 		if errors.Is(err, report.ErrNoReport) || errors.Is(err, report.ErrAmbiguous) {
 			return usageError("%w", err)
 		}
@@ -189,6 +188,7 @@ func ReportShow(e *Env, ref string, o Output) (Outcome, error) {
 		if err != nil {
 			return err
 		}
+		o.stored = r.Path
 		return errors.Join(s.show(f, o), f.Close())
 	})
 }

@@ -248,3 +248,21 @@ func skips(st scanner.Stats) []report.Skip {
 	slices.SortFunc(r, func(a, b report.Skip) int { return strings.Compare(a.Path, b.Path) })
 	return r
 }
+
+// stateMoved holds the place of the state folder against the baseline's.
+func (c *check) stateMoved() error {
+	if c.o.Baseline != "" {
+		return nil // an export from elsewhere
+	}
+	old, err := c.gen.Rows(rowState)
+	if err != nil {
+		return err
+	}
+	now, err := c.stateRows()
+	if err != nil {
+		return err
+	}
+	found, changed := stateDrift(old, now)
+	c.mounts, c.rows = append(c.mounts, found...), append(c.rows, changed...)
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"slices"
 	"time"
 
 	"intact/baseline"
@@ -170,7 +171,7 @@ func (p *pendingJudge) close() {
 // that have no row.
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	list := c.rows
-	for _, f := range c.drift {
+	for _, f := range slices.Concat(c.drift, c.trusts) {
 		list = append(list, diff.RowChange{Kind: rowFinding, Key: findingKey(&f)})
 	}
 	var out []baseline.PendingRow

@@ -17,6 +17,7 @@ import (
 
 	"intact/baseline"
 	"intact/baseline/diff"
+	"intact/baseline/seal"
 	"intact/baseline/statement"
 	"intact/cmd/internal/app"
 	"intact/scanner/entry"
@@ -69,6 +70,8 @@ func (s *site) steady() {
 func (s *site) open() (*baseline.Store, *baseline.Generation) {
 	s.t.Helper()
 	store, err := baseline.OpenStore(s.state)
+	s.must(err)
+	store.Signer, err = seal.OpenKey(filepath.Join(s.state, "keys/baseline"), nil)
 	s.must(err)
 	g, err := store.Open(context.Background(), 0)
 	s.must(err)
@@ -128,7 +131,7 @@ func (s *site) below(name string) {
 	lie.Digest[0]++
 	ch := &diff.Change{Kind: diff.Changed, Path: s.path(name), Attrs: entry.Content, Old: old, New: lie, OldSet: set, NewSet: set}
 	picks := iter.Seq2[*diff.Change, error](func(yield func(*diff.Change, error) bool) { yield(ch, nil) })
-	_, err := g.Apply(context.Background(), store, picks, nil, statement.Note{Created: time.Now(), Reason: "test", Approver: "test"})
+	_, err := g.Apply(context.Background(), store, picks, nil, statement.Note{Created: time.Now(), Reason: "test", Approver: "test", Authority: statement.Host})
 	s.must(err)
 }
 
@@ -294,7 +297,7 @@ func TestQuickReported(t *testing.T) {
 	now.Size, now.Hashed = st.Size, st.Size
 	now.Mtime, now.Ctime = entry.Time{Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec)}, entry.Time{Sec: st.Ctim.Sec, Nsec: uint32(st.Ctim.Nsec)}
 	ch := &diff.Change{Kind: diff.Changed, Path: s.path(name), Attrs: entry.Size | entry.Mtime | entry.Ctime, Old: old, New: now, OldSet: set, NewSet: set}
-	_, err := g.Apply(context.Background(), store, func(yield func(*diff.Change, error) bool) { yield(ch, nil) }, nil, statement.Note{Created: time.Now(), Reason: "test", Approver: "test"})
+	_, err := g.Apply(context.Background(), store, func(yield func(*diff.Change, error) bool) { yield(ch, nil) }, nil, statement.Note{Created: time.Now(), Reason: "test", Approver: "test", Authority: statement.Host})
 	s.must(err, g.Close())
 	if q := s.found(s.check(quick), name); q.Trusted == 0 {
 		t.Error("nothing is trusted")

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"intact/baseline"
+	"intact/baseline/seal"
 	"intact/cmd/internal/config"
 	"intact/report"
 	"intact/scanner/digest"
@@ -35,6 +36,8 @@ type session struct {
 	lock   *baseline.Lock
 	binary *digest.Digest // of the running binary, nil until asked for
 	places int            // GOMAXPROCS before spread, 0: as it is
+
+	remarked []string // notes for the report
 }
 
 // open reads the configuration and opens the root and the state folder.
@@ -60,6 +63,10 @@ func open(e *Env) (*session, error) {
 		s.close()
 		return nil, &codeError{ExitUsage, err}
 	}
+	if err := s.readTrust(); err != nil {
+		s.close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -73,6 +80,9 @@ func openConfigured(e *Env) (*session, error) {
 	return s, err
 }
 
+// remark keeps notes for the report.
+func (s *session) remark(notes ...string) { s.remarked = append(s.remarked, notes...) }
+
 func (s *session) close() {
 	s.gather()
 	if s.lock != nil {
@@ -84,10 +94,13 @@ func (s *session) close() {
 	}
 }
 
-// acquire takes the lock of the state folder.
+// acquire takes the lock of the state folder, for the host that it belongs to.
 func (s *session) acquire(command string) (err error) {
 	s.lock, err = s.store.Lock(command)
 	if err != nil {
+		return fmt.Errorf("%s: %w", command, err)
+	}
+	if err := s.sameHost(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", command, err)
 	}
 	return nil
@@ -110,8 +123,11 @@ func exitOf(err error) int {
 		return ExitClean
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
-	case errors.Is(err, baseline.ErrNoBaseline), errors.Is(err, baseline.ErrDamaged), errors.Is(err, baseline.ErrForeign):
+	case trust(err), errors.Is(err, errIdentity):
 		return ExitTrust
+	case errors.Is(err, seal.ErrKeyFile), errors.Is(err, seal.ErrKeyMode), errors.Is(err, seal.ErrKeyType), errors.Is(err, seal.ErrPassphrase),
+		errors.Is(err, seal.ErrPassphraseNeeded), errors.Is(err, seal.ErrAgent):
+		return ExitUsage
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
 		return ExitUsage
 	}
@@ -138,8 +154,8 @@ func safeState(dir string) error {
 // stateFiles are the names that the state folder's own files have. Anything
 // else in it is scanned like everything.
 func stateFiles() []string {
-	return []string{"lock", "commit.lock", "host", "*.tmp", "baseline/[0-9]*.db", "baseline/[0-9]*.statement", "baseline/ages", "baseline/*.tmp",
-		"pending/[0-9a-f]*", "pending/*.tmp", "reports/[0-9]*.jsonl", "reports/.[0-9]*.tmp"}
+	return []string{"lock", "commit.lock", "host", "*.tmp", "baseline/[0-9]*.db", "baseline/[0-9]*.statement", "baseline/[0-9]*.statement.sig", "baseline/ages", "baseline/*.tmp",
+		"pending/[0-9a-f]*", "pending/*.tmp", "reports/[0-9]*.jsonl", "reports/[0-9]*.jsonl.sig", "reports/.[0-9]*.tmp"}
 }
 
 // stateExclude returns the state folder as a path of the scanned root, "" if

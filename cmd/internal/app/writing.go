@@ -1,12 +1,15 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
 
+	"intact/baseline"
+	"intact/baseline/seal"
 	"intact/baseline/statement"
 	"intact/report"
 	"intact/scanner"
@@ -28,6 +31,7 @@ type paper struct {
 	tmp   *os.File
 	w     *report.Writer
 	head  report.Header
+	key   seal.Signer // nil with --no-state
 }
 
 // begin starts a report. Its number is taken under the lock.
@@ -37,8 +41,14 @@ func (s *session) begin(kind report.Kind, scope report.Scope, noState bool) (*pa
 		ID: newID(), Kind: kind, Scope: scope, Root: s.root.HostPath(), Started: s.env.Now().UTC(),
 		Host: report.Host{Name: hostName()}, Tool: s.tool(), Command: s.env.Args,
 	}
+	p.head.Boot = boot()
 	// A host id that cannot be read is told by the error of opening the store.
-	p.head.Host.ID, _ = s.store.HostID()
+	if h, err := s.store.Host(); err == nil {
+		p.head.Host.ID, p.head.Host.Epoch = h.ID, h.Epoch
+		if h.Note != "" {
+			s.remark(fmt.Sprintf("epoch %d: %s", h.Epoch, h.Note))
+		}
+	}
 	if noState {
 		f, err := os.CreateTemp("", "intact-report-*")
 		if err != nil {
@@ -51,28 +61,35 @@ func (s *session) begin(kind report.Kind, scope report.Scope, noState bool) (*pa
 		p.w = report.NewWriter(f)
 		return p, nil
 	}
+	var err error
+	if p.key, err = s.reportSigner(); err != nil {
+		return nil, fmt.Errorf("begin report: %w", err)
+	}
 	a := s.archive()
-	seq, prev, err := a.Next()
+	at, err := a.Next(s.env.Now())
 	if err != nil {
 		return nil, fmt.Errorf("begin report: %w", err)
 	}
-	p.head.Seq, p.head.Prev = seq, prev
-	if p.draft, err = a.Create(seq, kind); err != nil {
+	for _, n := range at.Unfinished {
+		s.remark(fmt.Sprintf("a run before this one did not finish: it was to write report %d", n))
+	}
+	p.head.Seq, p.head.Prev, p.head.Checkpoint, p.head.Signer = at.Seq, at.Prev, at.Checkpoint, p.key.Key().Fingerprint
+	if p.draft, err = a.Create(at, kind); err != nil {
 		return nil, err
 	}
 	p.w = report.NewWriter(p.draft)
 	return p, nil
 }
 
-// baseline notes in the header what is compared with.
-func (p *paper) baseline(st *statement.Statement) {
-	p.head.Baseline = report.Baseline{Generation: st.Generation, Root: st.Root.Named()}
+// baseline notes in the header what is compared with and who signed it.
+func (p *paper) baseline(st *statement.Statement, by baseline.Signed) {
+	p.head.Baseline = report.Baseline{Generation: st.Generation, Root: st.Root.Named(), Signer: cmp.Or(by.Principal, by.Fingerprint)}
 	p.head.Policy = st.Policy.Named()
 }
 
 // end writes the trailer, stores the report and shows it.
 func (p *paper) end(t report.Trailer, o Output) error {
-	t.Finished = p.s.env.Now().UTC()
+	t.Finished, t.Clock = p.s.env.Now().UTC(), bootClock()
 	if err := p.w.Trailer(t); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
@@ -81,17 +98,30 @@ func (p *paper) end(t report.Trailer, o Output) error {
 	}
 	src := p.tmp
 	if p.draft != nil {
-		if _, err := p.draft.Commit(); err != nil && !errors.Is(err, report.ErrPrune) {
+		stored, err := p.store()
+		if err != nil && !errors.Is(err, report.ErrPrune) {
 			return err
 		} else if err != nil {
 			p.s.env.warn("%v", err)
 		}
-		src = p.draft.File
+		src, o.stored = p.draft.File, stored.Path
 	}
 	if p.s.env.Quiet && t.Exit == ExitClean && o.File == "" {
 		return nil
 	}
 	return p.s.show(src, o)
+}
+
+// store signs the report and makes it one of the archive.
+func (p *paper) store() (report.Stored, error) {
+	if _, err := p.draft.Seek(0, io.SeekStart); err != nil {
+		return report.Stored{}, err
+	}
+	armor, err := p.key.Sign(report.Namespace, p.draft)
+	if err != nil {
+		return report.Stored{}, fmt.Errorf("sign report: %w", err)
+	}
+	return p.draft.Commit(armor)
 }
 
 // abort drops a report that was not ended; after end it only closes.
@@ -109,6 +139,8 @@ func (p *paper) abort() {
 type Output struct {
 	Format string // text or json
 	File   string // instead of stdout
+
+	stored string // name of the stored report, "" where it is not stored
 }
 
 // show renders the report in src.
@@ -131,7 +163,7 @@ func (s *session) show(src io.ReadSeeker, o Output) (err error) {
 	}
 	return report.Text(w, src, report.TextOptions{
 		Now: s.env.Now(), Location: time.Local, User: s.users.User, Group: s.users.Group,
-		Color: s.env.Color && o.File == "", Verbose: s.env.Verbose, Program: s.program(),
+		Color: s.env.Color && o.File == "", Verbose: s.env.Verbose, Program: s.program(), Verify: s.verifyLine(o.stored),
 	})
 }
 
@@ -150,7 +182,9 @@ func (s *session) program() []string {
 	return words
 }
 
-func (s *session) archive() *report.Archive { return report.OpenArchive(s.store.Dir() + "/reports") }
+func (s *session) archive() *report.Archive {
+	return report.OpenArchive(s.store.Dir()+"/reports", s.cfg.Reports.Count, s.cfg.Reports.Days)
+}
 
 // gapSink passes a scan on to another sink and keeps its gaps for the report.
 type gapSink struct {

@@ -166,6 +166,8 @@ func (p *program) globals() []cli.Flag {
 		&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the default configuration", Destination: &e.Config},
 		&cli.StringFlag{Name: "state", Usage: "keep baseline and reports in `DIR`", Destination: &e.State},
 		&cli.StringFlag{Name: "root", Usage: "treat `DIR` as /: a mounted image or disk", Value: "/", Destination: &e.Root},
+		&cli.StringFlag{Name: "trusted-signers", Usage: "whose signatures count, in the allowed_signers format of ssh-keygen: `FILE`", Destination: &e.TrustedSigners},
+		&cli.StringFlag{Name: "revoked-keys", Usage: "signatures that never count: a KRL or public keys in `FILE`", Destination: &e.RevokedKeys},
 		&cli.BoolFlag{Name: "quiet", Usage: "print nothing when the exit code is 0", Destination: &e.Quiet},
 		&cli.BoolFlag{Name: "verbose", Usage: "list everything, fold nothing", Destination: &e.Verbose},
 		&cli.BoolFlag{Name: "no-color", Usage: "plain text on a terminal too (also NO_COLOR)"},

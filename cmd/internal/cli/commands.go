@@ -23,12 +23,15 @@ func noArgs(c *cli.Context) error {
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
 		p.initCommand(), p.checkCommand(), p.acceptCommand(), p.explainCommand(), p.policyCommand(), p.baselineCommand(), p.reportCommand(),
+		p.historyCommand(), p.keyCommand(), p.hostCommand(),
 		{
 			Name: "scan-mount", Hidden: true, Usage: "scan one mount for a parent process (internal)",
 			Action: p.action(func(c *cli.Context) (app.Outcome, error) { return app.ScanMount(p.ctx, &p.env) }),
 		},
 	}
 }
+
+var signWith = &cli.StringFlag{Name: "sign-with", Usage: "sign with an operator's `KEY`: a file, agent, or agent:FINGERPRINT (default: the host's own key)"}
 
 var outputFlags = []cli.Flag{
 	&cli.StringFlag{Name: "format", Usage: "text or json", Value: "text"},
@@ -44,10 +47,10 @@ func (p *program) initCommand() *cli.Command {
 		Name: "init", Usage: "scan and write the first generation of a baseline", ArgsUsage: "[PATH…]",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Usage: "start over from what is there now; numbering goes on"},
-			&cli.StringFlag{Name: "reason", Usage: "why, for the statement"},
+			&cli.StringFlag{Name: "reason", Usage: "why, for the statement"}, signWith,
 		}, outputFlags...),
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
-			return app.Init(p.ctx, &p.env, app.InitOptions{Paths: c.Args().Slice(), Force: c.Bool("force"), Reason: c.String("reason"), Output: output(c)})
+			return app.Init(p.ctx, &p.env, app.InitOptions{Paths: c.Args().Slice(), Force: c.Bool("force"), Reason: c.String("reason"), SignWith: c.String("sign-with"), Output: output(c)})
 		}),
 	}
 }
@@ -57,9 +60,9 @@ func (p *program) checkCommand() *cli.Command {
 		Name: "check", Usage: "scan, compare with the baseline, judge and report", ArgsUsage: "[PATH…]",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "fail-on", Usage: "least `SEVERITY` that exits 1: info, low, medium, high, critical (default: low)"},
-			&cli.StringSliceFlag{Name: "only", Usage: "only these rule `SET`s: integrity, mounts, policy"},
+			&cli.StringSliceFlag{Name: "only", Usage: "only these rule `SET`s: integrity, mounts, policy, trust"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "not these rule `SET`s: the report is partial then"},
-			&cli.StringFlag{Name: "expect-root", Usage: "the baseline must have this root `DIGEST`"},
+			&cli.StringFlag{Name: "expect-root", Usage: "the baseline must have this root `DIGEST`, or one that begins so, or that stands in this file"},
 			&cli.StringFlag{Name: "baseline", Usage: "compare with the export in `FILE`, not with the baseline of the state folder"},
 			&cli.BoolFlag{Name: "no-state", Usage: "write nothing to the state folder"},
 			&cli.BoolFlag{Name: "quick", Usage: "leave files unread whose size, times and inode are as in the baseline, but for a random share; the verdict says so"},
@@ -89,14 +92,14 @@ func (p *program) acceptCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Usage: "everything that was reported, critical findings excepted"},
 			&cli.StringSliceFlag{Name: "path", Usage: "what was reported of paths that match `GLOB`, a pattern of the policy; critical findings too"},
 			&cli.StringFlag{Name: "reason", Usage: "why: mandatory"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be accepted, write nothing"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be accepted, write nothing"}, signWith,
 		},
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			if err := noArgs(c); err != nil {
 				return app.Outcome{}, err
 			}
 			return app.Accept(p.ctx, &p.env, app.AcceptOptions{
-				Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"),
+				Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"), SignWith: c.String("sign-with"),
 			})
 		}),
 	}
@@ -128,12 +131,12 @@ func (p *program) policyCommand() *cli.Command {
 		simple("show", "print the configured policy, every attribute spelled out", app.PolicyShow),
 		{
 			Name: "adopt", Usage: "bring the configured policy into the baseline, if nothing else changed",
-			Flags: append([]cli.Flag{&cli.StringFlag{Name: "reason", Usage: "why: mandatory"}}, outputFlags...),
+			Flags: append([]cli.Flag{&cli.StringFlag{Name: "reason", Usage: "why: mandatory"}, signWith}, outputFlags...),
 			Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 				if err := noArgs(c); err != nil {
 					return app.Outcome{}, err
 				}
-				return app.Adopt(p.ctx, &p.env, app.AdoptOptions{Reason: c.String("reason"), Output: output(c)})
+				return app.Adopt(p.ctx, &p.env, app.AdoptOptions{Reason: c.String("reason"), SignWith: c.String("sign-with"), Output: output(c)})
 			}),
 		},
 	}}
@@ -203,6 +206,19 @@ func (p *program) reportCommand() *cli.Command {
 			}
 			return app.ReportShow(&p.env, c.Args().First(), output(c))
 		})},
+		{Name: "verify", Usage: "all that are kept, each signature and the chain; or exported FILEs by themselves", ArgsUsage: "[FILE…]", Action: p.action(func(c *cli.Context) (app.Outcome, error) {
+			if c.Args().Present() {
+				return app.ReportVerifyFiles(p.ctx, &p.env, c.Args().Slice())
+			}
+			return app.ReportVerify(p.ctx, &p.env)
+		})},
+		{Name: "export", Usage: "one report (default: the last) and its signature", ArgsUsage: "[ID]",
+			Flags: []cli.Flag{&cli.StringFlag{Name: "output", Usage: "write to `FILE` and FILE.sig"}}, Action: p.action(func(c *cli.Context) (app.Outcome, error) {
+				if c.Args().Len() > 1 {
+					return app.Outcome{}, &usage{errors.New("one report at most")}
+				}
+				return app.ReportExport(&p.env, c.Args().First(), c.String("output"))
+			})},
 	}}
 }
 

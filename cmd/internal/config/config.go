@@ -16,6 +16,15 @@
 //	quick:                   # of check --quick, which no file can ask for
 //	  share: 5%              # 1% … 100%
 //	  every: 30d             # 1d … 365d
+//	reports:                 # what is kept of them
+//	  count: 1000            # 2 … 1000000
+//	  days: 730              # 1 … 36500
+//	signing:
+//	  baseline_key: /…       # a key file, or agent, agent:SHA256:…, agent:/….pub
+//	  report_key: /…         # the default: keys in the state folder, made by init
+//	  trusted_signers: /…    # as ALLOWED SIGNERS of ssh-keygen(1)
+//	  revoked_keys: /…       # a KRL or a list of public keys
+//	expect_root: blake3:…    # the root that the baseline must have, or a file with it
 //
 // Paths, excludes and file-system types of all files add up, and a path that
 // stands twice is an error; of the other keys the last file's counts. Where
@@ -77,6 +86,12 @@ type Config struct {
 	MaxRate int64          // bytes of content a second, 0: unlimited
 	Nice    int            // 0: as the process was started
 	Quick   Quick
+	Reports Reports
+	Signing Signing
+
+	// ExpectRoot is a digest of a root, the short form of one, or the absolute
+	// name of a file that holds either; "": any root.
+	ExpectRoot string
 
 	// Sources are the files that were read, in order. None: Policy is the
 	// built-in one and nobody asked for it in particular.
@@ -283,6 +298,7 @@ func (c *Config) settings(root *strict.Node) {
 	if n := root.Get("quick"); n != nil && n.IsMap() {
 		c.Quick.take(n)
 	}
+	c.trust(root)
 }
 
 func (q *Quick) take(n *strict.Node) {

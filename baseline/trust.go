@@ -1,0 +1,161 @@
+package baseline
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"intact/baseline/seal"
+	"intact/baseline/statement"
+)
+
+// Errors about who signed a statement. All but ErrUntrusted wrap it.
+var (
+	ErrUntrusted    = errors.New("baseline is not signed by whom it should be")
+	ErrUnsigned     = fmt.Errorf("%w: it has no signature", ErrUntrusted)
+	ErrSelfApproved = fmt.Errorf("%w: only the host's own key signed, and an operator is named", ErrUntrusted)
+)
+
+// HostPrincipal is how lists of signers name a host's own keys. Every other
+// principal is an operator.
+func HostPrincipal(hostID string) string { return hostPrefix + hostID }
+
+const hostPrefix = "host:"
+
+// Trust says whose signature a statement needs. If Operators names somebody who
+// is no host for statements, only they approve; else the host's own key does.
+type Trust struct {
+	Host      *seal.Signers // the host's own keys under its HostPrincipal; nil: not known here
+	Operators *seal.Signers // nil: there is no such list
+}
+
+// Governed reports whether an operator is named.
+func (t *Trust) Governed() bool {
+	return t != nil && t.Operators != nil && slices.ContainsFunc(t.Operators.Principals(statement.Namespace), isOperator)
+}
+
+func isOperator(principal string) bool { return !strings.HasPrefix(principal, hostPrefix) }
+
+// Signed is who signed a statement, as far as is known.
+type Signed struct {
+	Fingerprint string
+	Principal   string              // "" where no list names the key
+	Authority   statement.Authority // None where no list names the key
+}
+
+// Judge verifies the signature of a statement. It is judged at the time that
+// the statement gives itself, so that a key that has expired since does no
+// harm; a revoked key never counts. Without any list it only says which key
+// signed. Signed is set along with ErrSelfApproved.
+func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
+	if len(armor) == 0 {
+		return Signed{}, ErrUnsigned
+	}
+	text := st.Text()
+	key, err := seal.Check(bytes.NewReader(text), armor, statement.Namespace)
+	if err != nil {
+		return Signed{}, fmt.Errorf("%w: %w", ErrUntrusted, err)
+	}
+	by := Signed{Fingerprint: key.Fingerprint, Authority: statement.None}
+	if st.Signer != by.Fingerprint {
+		return by, fmt.Errorf("%w: %s signed it, and it names %q", ErrUntrusted, by.Fingerprint, st.Signer)
+	}
+	if t.Host == nil && t.Operators == nil {
+		return by, nil
+	}
+	err = seal.ErrSigner
+	if t.Operators != nil {
+		by.Principal, err = verified(t.Operators, st, text, armor, isOperator)
+	}
+	if err == nil {
+		// A reader may know a host's key under any name.
+		by.Authority = st.Authority
+		return by, nil
+	}
+	host := func(principal string) bool { return principal == HostPrincipal(st.HostID) }
+	for _, list := range []*seal.Signers{t.Host, t.Operators} {
+		if list == nil {
+			continue
+		}
+		p, hostErr := verified(list, st, text, armor, host)
+		if hostErr == nil {
+			by.Principal, by.Authority = p, statement.Host
+			switch {
+			case st.Authority != statement.Host:
+				return by, fmt.Errorf("%w: it says authority %s, and the key is the host's own", ErrUntrusted, st.Authority)
+			case t.Governed():
+				return by, ErrSelfApproved
+			}
+			return by, nil
+		}
+		if errors.Is(err, seal.ErrSigner) {
+			err = hostErr
+		}
+	}
+	return by, fmt.Errorf("%w: %w", ErrUntrusted, err)
+}
+
+// verified returns a principal of list that may sign statements and whom want
+// accepts.
+func verified(list *seal.Signers, st *statement.Statement, text, armor []byte, want func(string) bool) (string, error) {
+	id, err := list.Verify(bytes.NewReader(text), armor, seal.Want{Namespace: statement.Namespace, At: st.Created})
+	if err != nil {
+		return "", err
+	}
+	if i := slices.IndexFunc(id.Principals, want); i >= 0 {
+		return id.Principals[i], nil
+	}
+	return "", fmt.Errorf("%w: the key is of %q", seal.ErrPrincipal, id.Principals)
+}
+
+// maxSignature bounds the file of a signature, in bytes.
+const maxSignature = 64 << 10
+
+// readSignature returns the signature of a statement, nil where there is none.
+func (s *Store) readSignature(gen uint64) ([]byte, error) {
+	name := s.signaturePath(gen)
+	b, err := readSmall(name, maxSignature)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("read signature %q: %w", name, cause(err))
+	case err != nil:
+		return nil, fmt.Errorf("read signature %q: %w: %w", name, ErrDamaged, cause(err))
+	}
+	return b, nil
+}
+
+// judge verifies a statement that was read. A store without Trust takes all.
+func (s *Store) judge(st *statement.Statement) (armor []byte, by Signed, err error) {
+	if s.Trust == nil {
+		return nil, by, nil
+	}
+	if armor, err = s.readSignature(st.Generation); err == nil {
+		by, err = s.Trust.Judge(st, armor)
+	}
+	if err != nil {
+		err = fmt.Errorf("generation %d: %w", st.Generation, err)
+	}
+	return armor, by, err
+}
+
+// sign makes the signature of a new statement and judges it as a reader would.
+func (s *Store) sign(st *statement.Statement) ([]byte, error) {
+	if s.Signer == nil {
+		return nil, nil
+	}
+	armor, err := s.Signer.Sign(statement.Namespace, bytes.NewReader(st.Text()))
+	if err != nil {
+		return nil, fmt.Errorf("sign generation %d: %w", st.Generation, err)
+	}
+	if s.Trust != nil {
+		if _, err := s.Trust.Judge(st, armor); err != nil {
+			return nil, fmt.Errorf("sign generation %d: %w", st.Generation, err)
+		}
+	}
+	return armor, nil
+}

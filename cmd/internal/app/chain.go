@@ -1,0 +1,217 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"intact/baseline"
+	"intact/baseline/seal"
+	"intact/baseline/statement"
+	"intact/report"
+	"intact/rules"
+)
+
+// judgeReport verifies the signature of a report of this host: by a key of the
+// host's own list, or by the trusted signers where those were given. It is
+// judged at the time that the report says it began.
+func (s *session) judgeReport(h report.Header, body io.ReadSeeker, armor []byte) error {
+	if len(armor) == 0 {
+		return fmt.Errorf("%w: it has no signature", report.ErrSignature)
+	}
+	want := seal.Want{Namespace: report.Namespace, At: h.Started}
+	lists := []*seal.Signers{s.store.Trust.Host, s.store.Trust.Operators}
+	if s.env.TrustedSigners != "" {
+		lists = lists[1:] // the list that somebody brought along counts alone
+	}
+	err := seal.ErrSigner
+	for _, l := range lists {
+		if l == nil {
+			continue
+		}
+		if _, e := body.Seek(0, io.SeekStart); e != nil {
+			return e
+		}
+		id, e := l.Verify(body, armor, want)
+		switch {
+		case e != nil:
+			err = e
+		case id.Key.Fingerprint != h.Signer:
+			err = fmt.Errorf("%s signed it, and it names %q", id.Key.Fingerprint, h.Signer)
+		case l == s.store.Trust.Host && id.Principals[0] != baseline.HostPrincipal(h.Host.ID):
+			err = fmt.Errorf("%w: %q", seal.ErrPrincipal, id.Principals)
+		default:
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %w", report.ErrSignature, err)
+}
+
+// readJudged reads the ends of one stored report and verifies its signature.
+func (s *session) readJudged(r report.Stored) (h report.Header, t report.Trailer, err error) {
+	if h, t, err = r.Ends(); err != nil {
+		return h, t, err
+	}
+	f, err := r.Open()
+	if err != nil {
+		return h, t, err
+	}
+	defer f.Close()
+	armor, err := r.Signature()
+	if err == nil {
+		err = s.judgeReport(h, f, armor)
+	}
+	if err == nil && (h.Seq != r.Seq || h.Kind != r.Kind) {
+		err = report.ErrEdited
+	}
+	return h, t, err
+}
+
+// errRolledBack means that a newer baseline than the one that is there was seen.
+var errRolledBack = errors.New("the baseline was rolled back")
+
+// lookedBack is how many of the newest reports are held against the baseline.
+const lookedBack = 20
+
+// notRolledBack holds the newest baseline against what signed reports say of
+// it: a generation that a report was made against does not go away. What lies
+// before an init counts no more: it started over, and says so.
+func (s *session) notRolledBack(newest *statement.Statement) error {
+	list, err := s.archive().List()
+	if err != nil {
+		return err
+	}
+	for i := len(list) - 1; i >= 0 && i >= len(list)-lookedBack; i-- {
+		h, t, err := s.readJudged(list[i])
+		if err != nil || h.Host.ID != newest.HostID {
+			continue
+		}
+		for _, b := range []report.Baseline{h.Baseline, t.Published} {
+			switch {
+			case b.Generation > newest.Generation:
+				return fmt.Errorf("%w: report %d knows generation %d, and the newest here is %d", errRolledBack, h.Seq, b.Generation, newest.Generation)
+			case b.Generation > 0 && b.Generation == newest.Generation && b.Root != newest.Root.Named():
+				return fmt.Errorf("%w: generation %d is not the one that report %d knows", errRolledBack, b.Generation, h.Seq)
+			}
+		}
+		if h.Kind == report.KindInit {
+			break
+		}
+	}
+	return nil
+}
+
+// neverHad makes sure that a first baseline is the first one.
+func (s *session) neverHad() error {
+	host, err := s.store.HostID()
+	if err == nil {
+		err = s.notRolledBack(&statement.Statement{HostID: host})
+	}
+	if errors.Is(err, errRolledBack) {
+		err = fmt.Errorf("%w: init --force starts over", err)
+	}
+	return err
+}
+
+// lastReport says what is wrong with the newest report that was stored, if
+// anything is. The whole chain is for intact report verify.
+func (c *check) lastReport() error {
+	last, err := c.archive().Last()
+	if errors.Is(err, report.ErrNoReport) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, _, err := c.readJudged(last); err != nil {
+		c.trusts = append(c.trusts, trustFinding("trust.report", rules.High, fmt.Sprintf("report-%d", last.Seq),
+			err.Error(), "see intact report verify"))
+	}
+	return nil
+}
+
+// judgeExport says who signed the statement of an export from anywhere. Lists
+// that were given must name the signer; where none were, and the export is not
+// this host's, a note says who signed.
+func (c *check) judgeExport() error {
+	st := c.gen.Statement()
+	t := &baseline.Trust{Operators: c.store.Trust.Operators}
+	if host, err := c.store.HostID(); err == nil && host == st.HostID {
+		t.Host = c.store.Trust.Host
+	}
+	by, err := t.Judge(st, c.gen.Signature())
+	c.by = by
+	switch {
+	case errors.Is(err, baseline.ErrSelfApproved):
+		c.selfApproved(by)
+		return nil
+	case err != nil && t.Governed() && st.Authority == statement.Host && by.Fingerprint != "" && errors.Is(err, seal.ErrSigner):
+		c.selfApproved(by)
+		return nil
+	case errors.Is(err, baseline.ErrUnsigned) && t.Host == nil && t.Operators == nil:
+		c.remark("the export is not signed: nothing but its own digests speaks for it")
+		return nil
+	case err != nil:
+		return fmt.Errorf("export %q: %w", c.o.Baseline, err)
+	case by.Authority == statement.None:
+		c.remark("the export is signed by " + by.Fingerprint + ", which no list here names: give --trusted-signers, or --expect-root")
+	}
+	return nil
+}
+
+func (c *check) selfApproved(by baseline.Signed) {
+	name := fmt.Sprintf("generation-%d", c.gen.Statement().Generation)
+	c.trusts = append(c.trusts, trustFinding("trust.self-approved", rules.High, name,
+		"only a key of the host itself signed it ("+by.Fingerprint+"), and an operator is named for its baselines: whoever is root there can have made it"))
+}
+
+func trustFinding(rule string, sev rules.Severity, name string, reasons ...string) rules.Finding {
+	for i, r := range reasons {
+		reasons[i] = report.Prose(r)
+	}
+	return rules.Finding{Set: "trust", Rule: rule, Severity: sev, RawSeverity: sev, Change: "changed",
+		Subject: rules.Subject{Kind: "trust", Name: name}, Reasons: reasons}
+}
+
+// verifyLine is the command that checks the signature of a stored report with
+// nothing of ours.
+func (s *session) verifyLine(stored string) string {
+	host, err := s.store.HostID()
+	if stored == "" || err != nil {
+		return ""
+	}
+	q := report.ShellQuote
+	return "ssh-keygen -Y verify -f " + q(s.keyFile(ownSigners)) + " -I " + q(baseline.HostPrincipal(host)) + " -n " + report.Namespace +
+		" -s " + q(stored+".sig") + " < " + q(stored)
+}
+
+// pinned holds the baseline's root against the command line and the
+// configuration.
+func (c *check) pinned() error {
+	for _, p := range []struct{ from, text string }{{"--expect-root", c.o.ExpectRoot}, {"expect_root", c.cfg.ExpectRoot}} {
+		if p.text == "" {
+			continue
+		}
+		want, err := readPin(p.text)
+		if err != nil {
+			return usageErrorAs(ExitUsage, "%s: %w", p.from, err)
+		}
+		if got := c.gen.Root(); !want.Matches(got) {
+			return fmt.Errorf("%w: its root is %s, and %s says %s", errUnexpected, got.Named(), p.from, string(want))
+		}
+	}
+	return nil
+}
+
+// readPin reads a root that was written down: as it stands, or from a file.
+func readPin(text string) (statement.Pin, error) {
+	if !strings.Contains(text, "/") {
+		return statement.ParsePin(text)
+	}
+	b, err := readLimited(text)
+	if err != nil {
+		return "", err
+	}
+	return statement.ParsePin(string(b))
+}

@@ -1,0 +1,136 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"intact/report"
+)
+
+// ReportVerify walks the chain of reports and names what is broken.
+func ReportVerify(ctx context.Context, e *Env) (Outcome, error) {
+	bad := 0
+	out, err := reading(e, func(s *session) error {
+		host, err := s.store.HostID()
+		if err != nil {
+			return err
+		}
+		w, faults, err := s.archive().Verify(ctx, host, s.judgeReport)
+		if err != nil {
+			return err
+		}
+		for _, f := range faults {
+			e.print("%s\n", report.Prose(f.Error()))
+		}
+		switch bad = len(faults); {
+		case w.Reports == 0:
+			return usageError("report verify: there are no reports")
+		case bad == 0 && w.Pruned > 0:
+			e.print("reports %d to %d are as they were written; those up to %d were deleted by age\n", w.First, w.Last, w.Pruned)
+		case bad == 0:
+			e.print("reports %d to %d are as they were written\n", w.First, w.Last)
+		}
+		if bad == 0 {
+			e.print("the last one is %s\n", w.Head)
+		}
+		return nil
+	})
+	if err == nil && bad > 0 {
+		return Done(ExitTrust), nil
+	}
+	return out, err
+}
+
+// ReportVerifyFiles verifies exported reports by themselves, each with the
+// signature in the file with .sig behind its name.
+func ReportVerifyFiles(ctx context.Context, e *Env, names []string) (Outcome, error) {
+	bad := false
+	out, err := reading(e, func(s *session) error {
+		for _, name := range names {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			h, err := s.verifyFile(name)
+			switch {
+			case errors.Is(err, os.ErrNotExist):
+				return usageError("report verify: %w", err)
+			case err != nil:
+				bad = true
+				e.print("%s: %s\n", report.Escape(name), report.Prose(err.Error()))
+			default:
+				e.print("%s: report %d of host %s is as it was signed by %s\n", report.Escape(name), h.Seq, report.Escape(h.Host.ID), report.Escape(h.Signer))
+			}
+		}
+		return nil
+	})
+	if err == nil && bad {
+		return Done(ExitTrust), nil
+	}
+	return out, err
+}
+
+func (s *session) verifyFile(name string) (h report.Header, err error) {
+	r := report.Stored{Path: name}
+	f, err := r.Open()
+	if err != nil {
+		return h, err
+	}
+	defer f.Close()
+	for rec, err := range report.Read(f) {
+		if err != nil {
+			return h, err
+		}
+		if rec.Header != nil {
+			h = *rec.Header
+		}
+	}
+	armor, err := r.Signature()
+	if err != nil {
+		return h, err
+	}
+	return h, s.judgeReport(h, f, armor)
+}
+
+// ReportExport copies one report, by default the last, and its signature: to
+// file and file.sig, or the report alone to stdout.
+func ReportExport(e *Env, ref, file string) (Outcome, error) {
+	return reading(e, func(s *session) error {
+		r, err := s.archive().Get(ref)
+		if errors.Is(err, report.ErrNoReport) || errors.Is(err, report.ErrAmbiguous) {
+			return usageError("%w", err)
+		}
+		if err != nil {
+			return err
+		}
+		f, err := r.Open()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if file == "" {
+			_, err = io.Copy(e.Stdout, f)
+			return err
+		}
+		armor, err := r.Signature()
+		if err == nil && armor == nil {
+			err = fmt.Errorf("report %d: %w: it has no signature", r.Seq, report.ErrSignature)
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(exportTo(file, f), exportTo(file+".sig", strings.NewReader(string(armor))))
+	})
+}
+
+func exportTo(name string, src io.Reader) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return usageError("export: %w", err)
+	}
+	_, err = io.Copy(f, src)
+	return errors.Join(err, f.Sync(), f.Close())
+}
