@@ -328,7 +328,10 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 				return nil, fmt.Errorf("accept: %w: gap: %w", baseline.ErrDamaged, err)
 			}
 		}
-		if r.Kind != rowFinding && (a.match == nil || a.matches(p)) {
+		switch {
+		case r.Kind == rowSelf && a.match == nil:
+			a.stays = append(a.stays, fmt.Sprintf("%s belongs to intact itself: accept it by --path", report.Escape(string(p))))
+		case r.Kind != rowFinding && (a.match == nil || a.matches(p)):
 			out = append(out, r.RowChange)
 		}
 	}

@@ -49,6 +49,9 @@ func Adopt(ctx context.Context, e *Env, o AdoptOptions) (Outcome, error) {
 	if n := len(found) + len(c.mounts); n > 0 {
 		return Outcome{}, notAccepted(int64(n), "")
 	}
+	if err := c.selfAcceptable(); err != nil {
+		return Outcome{}, err
+	}
 	return s.initialise(ctx, s.cfg.Policy, originConfig, InitOptions{Reason: o.Reason, SignWith: o.SignWith, Output: o.Output, adopt: c})
 }
 

@@ -254,7 +254,10 @@ func (c *check) open(ctx context.Context) (err error) {
 	var changed []diff.RowChange
 	c.mounts, changed = aliasDrift(aliases, c.scope)
 	c.rows = append(c.rows, changed...)
-	return c.stateMoved()
+	if err := c.stateMoved(); err != nil {
+		return err
+	}
+	return c.selfMoved()
 }
 
 // present is the configured policy, nil where it could not be read. A baseline

@@ -36,6 +36,7 @@ type Env struct {
 	RevokedKeys    string // --revoked-keys, "" for the configured file
 
 	Machine func() baseline.Machine // what the host is known by; nil: this machine
+	Hooks   []string                // patterns of the files that start intact; nil: selfGlobs
 
 	Quiet     bool
 	Verbose   bool

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"intact/baseline"
 	"intact/baseline/diff"
@@ -120,7 +121,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err != nil {
 		return out, err
 	}
-	for _, r := range append(rows, own...) {
+	for _, r := range slices.Concat(rows, own, s.selfRows()) {
 		b.AddRow(r)
 	}
 	reason := o.Reason

@@ -172,6 +172,9 @@ func (p *pendingJudge) close() {
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	list := c.rows
 	for _, f := range slices.Concat(c.drift, c.trusts) {
+		if f.Rule == "trust.self" {
+			continue // it has a row
+		}
 		list = append(list, diff.RowChange{Kind: rowFinding, Key: findingKey(&f)})
 	}
 	var out []baseline.PendingRow
@@ -195,7 +198,7 @@ func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if f.Diff != nil {
 		return c.seen, c.seenBefore
 	}
-	for _, kind := range []string{rowMount, rowAlias, rowState} {
+	for _, kind := range []string{rowMount, rowAlias, rowState, rowSelf} {
 		for _, r := range c.rows {
 			if r.Kind == kind && (string(r.Key) == f.Subject.Path || kind == rowState && f.Rule == "state.moved") {
 				t, ok := c.pending.rows[rowID(r)]
