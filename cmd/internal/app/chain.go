@@ -13,18 +13,26 @@ import (
 	"intact/rules"
 )
 
-// judgeReport verifies the signature of a report of this host: by a key of the
-// host's own list, or by the trusted signers where those were given. It is
-// judged at the time that the report says it began.
+// judgeReport verifies the signature of a report of this host, by its own keys
+// or by trusted signers, at the time that the report says it began.
 func (s *session) judgeReport(h report.Header, body io.ReadSeeker, armor []byte) error {
+	return s.judgeReportBy(h, body, armor, s.store.Trust.Host, s.store.Trust.Operators)
+}
+
+// judgeBrought is judgeReport for somebody who looks from outside: a list that
+// they brought along counts alone.
+func (s *session) judgeBrought(h report.Header, body io.ReadSeeker, armor []byte) error {
+	if s.env.TrustedSigners != "" {
+		return s.judgeReportBy(h, body, armor, s.store.Trust.Operators)
+	}
+	return s.judgeReport(h, body, armor)
+}
+
+func (s *session) judgeReportBy(h report.Header, body io.ReadSeeker, armor []byte, lists ...*seal.Signers) error {
 	if len(armor) == 0 {
 		return fmt.Errorf("%w: it has no signature", report.ErrSignature)
 	}
 	want := seal.Want{Namespace: report.Namespace, At: h.Started}
-	lists := []*seal.Signers{s.store.Trust.Host, s.store.Trust.Operators}
-	if s.env.TrustedSigners != "" {
-		lists = lists[1:] // the list that somebody brought along counts alone
-	}
 	err := seal.ErrSigner
 	for _, l := range lists {
 		if l == nil {

@@ -29,6 +29,7 @@ type CheckOptions struct {
 	Baseline   string   // an export in the place of the state folder's baseline
 	NoState    bool     // nothing is written to the state folder
 	Quick      bool     // files with the times of the baseline need not be read
+	LeaveOut   []string // attributes that are not compared: they do not survive a copy
 	Output     Output
 }
 
@@ -86,6 +87,7 @@ type check struct {
 	trusts  []rules.Finding // about signatures
 	by      baseline.Signed // who signed the baseline
 	quick   *quick
+	leave   entry.Attr // not compared
 	pending *pendingJudge
 	saved   digest.Digest // the pending set
 
@@ -123,6 +125,9 @@ func (c *check) options() error {
 		}
 		c.sets[n] = false
 	}
+	if err := c.left(); err != nil {
+		return err
+	}
 	if c.o.Quick && c.o.Baseline != "" {
 		return usageError("--quick and --baseline exclude each other: when the files of an export were read is not known")
 	}
@@ -132,7 +137,9 @@ func (c *check) options() error {
 	return nil
 }
 
-func (c *check) partial() bool { return len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip) > 0 }
+func (c *check) partial() bool {
+	return len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip)+len(c.o.LeaveOut) > 0
+}
 
 // writable makes sure that a report can be written before the long scan.
 func (c *check) writable() error {
@@ -342,7 +349,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	}
 	c.counts.Verified += some.same.Load()
 	c.rows = append(c.rows, comp.GapRows()...)
-	c.result, err = spool.Finish(ctx, nil)
+	c.result, err = spool.Finish(ctx, c.leaveOut())
 	return err
 }
 

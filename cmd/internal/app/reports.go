@@ -19,7 +19,7 @@ func ReportVerify(ctx context.Context, e *Env) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		w, faults, err := s.archive().Verify(ctx, host, s.judgeReport)
+		w, faults, err := s.archive().Verify(ctx, host, s.judgeBrought)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (s *session) verifyFile(name string) (h report.Header, err error) {
 	if err != nil {
 		return h, err
 	}
-	return h, s.judgeReport(h, f, armor)
+	return h, s.judgeBrought(h, f, armor)
 }
 
 // ReportExport copies one report, by default the last, and its signature: to

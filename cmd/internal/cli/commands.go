@@ -64,19 +64,20 @@ func (p *program) checkCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "skip", Usage: "not these rule `SET`s: the report is partial then"},
 			&cli.StringFlag{Name: "expect-root", Usage: "the baseline must have this root `DIGEST`, or one that begins so, or that stands in this file"},
 			&cli.StringFlag{Name: "baseline", Usage: "compare with the export in `FILE`, not with the baseline of the state folder"},
+			&cli.StringSliceFlag{Name: "leave-out", Usage: "do not compare these `ATTRIBUTES`, such as ctime,inode,device, which a copy of the files does not have"},
 			&cli.BoolFlag{Name: "no-state", Usage: "write nothing to the state folder"},
 			&cli.BoolFlag{Name: "quick", Usage: "leave files unread whose size, times and inode are as in the baseline, but for a random share; the verdict says so"},
 		}, outputFlags...),
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			return app.Check(p.ctx, &p.env, app.CheckOptions{
 				Paths: c.Args().Slice(), FailOn: c.String("fail-on"), Only: sets(c.StringSlice("only")), Skip: sets(c.StringSlice("skip")),
-				ExpectRoot: c.String("expect-root"), Baseline: c.String("baseline"), NoState: c.Bool("no-state"), Quick: c.Bool("quick"), Output: output(c),
+				ExpectRoot: c.String("expect-root"), Baseline: c.String("baseline"), NoState: c.Bool("no-state"), Quick: c.Bool("quick"), LeaveOut: sets(c.StringSlice("leave-out")), Output: output(c),
 			})
 		}),
 	}
 }
 
-// sets splits the names of rule sets, which hold no commas.
+// sets splits the names of rule sets or attributes, which hold no commas.
 func sets(list []string) (r []string) {
 	for _, v := range list {
 		r = append(r, strings.Split(v, ",")...)
