@@ -102,12 +102,9 @@ func (r *Revoked) hasKey(p ssh.PublicKey) bool {
 	return r.keys[string(blob)] || r.sha256[sha256.Sum256(blob)] || r.sha1[sha1.Sum(blob)]
 }
 
-// hasSerial: number 0 is that of certificates without one and cannot be
-// revoked.
+// hasSerial is never true of 0, the number of certificates without one: no
+// list that was read holds it.
 func (c *revokedCerts) hasSerial(n uint64) bool {
-	if n == 0 {
-		return false
-	}
 	_, found := slices.BinarySearchFunc(c.serials, n, func(s span, n uint64) int {
 		switch {
 		case s.high < n:

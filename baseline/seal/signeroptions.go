@@ -21,8 +21,9 @@ func (l *lineParser) options(out *signerLine) {
 	start := l.pos
 	for l.pos < len(l.text) && !isBlank(l.text[l.pos]) {
 		at := l.pos
-		name := strings.ToLower(l.text[at:l.untilAny(" \t,=\"")])
-		l.pos = at + len(name)
+		end := l.untilAny(" \t,=\"")
+		name := strings.ToLower(l.text[at:end]) // may be of another length
+		l.pos = end
 		value, valueAt, has := l.value()
 		// Options come in any case, and each once. ssh-keygen lets
 		// cert-authority come twice, which means nothing.

@@ -78,6 +78,9 @@ func TestVerifyRefuses(t *testing.T) {
 		if tt.err == nil && err != nil || tt.err != nil && !isOnly(err, tt.err) {
 			t.Errorf("%s: got %v, want %v", tt.name, err, tt.err)
 		}
+		if strings.Contains(tt.name, "names nobody") && !strings.Contains(err.Error(), "names nobody") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 		if strings.ContainsAny(fmt.Sprint(err), "\n\x1b") {
 			t.Errorf("%s: %q", tt.name, err)
 		}
