@@ -51,6 +51,7 @@ type compareWorker struct {
 	visited []uint64 // hashes of the keys of the listed directories
 	wide    []span
 	held    []heldPart
+	old     partRoom
 	counts  Counts
 	_       [64]byte
 }
@@ -144,7 +145,7 @@ func (c *Comparer) join(w int, b *entry.Block, dirKey []byte) error {
 		return err
 	}
 	for {
-		old, err := c.g.part(dirKey, i)
+		old, err := c.g.partIn(&c.workers[w].old, dirKey, i)
 		if err != nil {
 			return err
 		}

@@ -157,20 +157,26 @@ func (g *Generation) Entries() iter.Seq2[*entry.Block, error] {
 
 // decode verifies and unpacks a copy of a stored part.
 func (g *Generation) decode(key, value []byte) (*entry.Block, error) {
-	dir, part, err := entry.ParseKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("read baseline: %w: %w", ErrDamaged, err)
-	}
-	p := entry.Packed(value)
-	err = p.Verify()
-	var b *entry.Block
-	if err == nil {
-		b, err = p.Unpack(dir, part, g.sets)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read baseline: directory %q: %w: %w", dir, ErrDamaged, err)
+	b := new(entry.Block)
+	if err := g.decodeTo(b, key, value); err != nil {
+		return nil, err
 	}
 	return b, nil
+}
+
+// decodeTo is decode into b, whose entries are overwritten.
+func (g *Generation) decodeTo(b *entry.Block, key, value []byte) (err error) {
+	if b.Dir, b.Part, err = entry.ParseKey(key); err != nil {
+		return fmt.Errorf("read baseline: %w: %w", ErrDamaged, err)
+	}
+	p := entry.Packed(value)
+	if err = p.Verify(); err == nil {
+		err = p.UnpackTo(b, g.sets)
+	}
+	if err != nil {
+		return fmt.Errorf("read baseline: directory %q: %w: %w", b.Dir, ErrDamaged, err)
+	}
+	return nil
 }
 
 // same reports whether a stored part has the compared digest of now.
@@ -189,22 +195,45 @@ func (g *Generation) same(dirKey []byte, part uint32, now entry.Packed) (eq bool
 
 // part returns a decoded copy of one stored part, nil if there is none.
 func (g *Generation) part(dirKey []byte, part uint32) (*entry.Block, error) {
-	v, err := g.copyOf(dirKey, part)
+	return g.partIn(new(partRoom), dirKey, part)
+}
+
+// partRoom is what one stored part is decoded in. The zero value is usable.
+type partRoom struct {
+	value []byte
+	block entry.Block
+}
+
+// maxRoom bounds the entries that are kept room for, one worker each.
+const maxRoom = 128
+
+// partIn is part in room, whose block it returns.
+func (g *Generation) partIn(room *partRoom, dirKey []byte, part uint32) (*entry.Block, error) {
+	if cap(room.block.Entries) > maxRoom {
+		*room = partRoom{}
+	}
+	v, err := g.copyOf(room.value[:0], dirKey, part)
 	if v == nil || err != nil {
 		return nil, err
 	}
-	return g.decode(appendPartKey(nil, dirKey, part), v)
+	room.value = v
+	if err := g.decodeTo(&room.block, appendPartKey(nil, dirKey, part), v); err != nil {
+		return nil, err
+	}
+	return &room.block, nil
 }
 
-// copyOf returns a copy of a stored value, nil if there is none.
-func (g *Generation) copyOf(dirKey []byte, part uint32) (out []byte, err error) {
+// copyOf returns a copy of a stored value in dst, nil if there is none.
+func (g *Generation) copyOf(dst, dirKey []byte, part uint32) (out []byte, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer guard(&err, "read baseline")
 	v, err := g.view()
 	if err != nil {
 		return nil, err
 	}
-	out = bytes.Clone(v.get(dirKey, part))
+	if stored := v.get(dirKey, part); stored != nil {
+		out = append(append(dst, stored...), 0)[:len(stored)] // never nil
+	}
 	g.done(v)
 	return out, nil
 }

@@ -18,8 +18,8 @@ const (
 // Join compares the entries of one directory, old from the baseline and now
 // from the scan, both sorted by name and covering the same range of names. It
 // calls emit for each difference in order of names. What is compared is the
-// set of the old entry. The entries of emitted changes are clones. An error is
-// one of emit, or says that an entry refers to no set.
+// set of the old entry. The entries of emitted changes are those of the lists, not
+// clones. An error is one of emit, or says that an entry refers to no set.
 func Join(dir entry.Path, old, now []entry.Entry, oldSets, newSets entry.Sets, emit func(*Change) error) error {
 	for len(old) > 0 || len(now) > 0 {
 		var c *Change
@@ -74,9 +74,9 @@ func single(k Kind, dir entry.Path, e *entry.Entry, sets entry.Sets) (*Change, e
 	}
 	c := &Change{Kind: k, Path: dir.Join(e.Name)}
 	if k == Added {
-		c.New, c.NewSet = e.Clone(), s
+		c.New, c.NewSet = e, s
 	} else {
-		c.Old, c.OldSet = e.Clone(), s
+		c.Old, c.OldSet = e, s
 	}
 	return c, nil
 }
@@ -110,8 +110,8 @@ func compare(dir entry.Path, o, n *entry.Entry, oldSets, newSets entry.Sets) (*C
 		return nil, nil
 	}
 	c.Path = dir.Join(o.Name)
-	c.Old, c.OldSet = o.Clone(), oldSet
-	c.New, c.NewSet = n.Clone(), newSet
+	c.Old, c.OldSet = o, oldSet
+	c.New, c.NewSet = n, newSet
 	return &c, nil
 }
 

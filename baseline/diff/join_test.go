@@ -85,9 +85,8 @@ func TestJoinOrderAndSets(t *testing.T) {
 	if want := "removed /a\nadded /c\nadded /e\n"; lines(got) != want {
 		t.Errorf("got %q, want %q", lines(got), want)
 	}
-	now[1].Name[0] = 'X'
-	if string(got[1].New.Name) != "c" || got[1].NewSet != testSets[1] {
-		t.Errorf("the entry is not a clone with its set: %q", got[1].New.Name)
+	if got[1].New != &now[1] || got[1].NewSet != testSets[1] {
+		t.Errorf("not the entry of the list with its set: %q", got[1].New.Name)
 	}
 	if err := Join("/", old, nil, testSets[:1], testSets, keep); err == nil {
 		t.Error("an entry without a set is accepted")

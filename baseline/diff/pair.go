@@ -22,56 +22,69 @@ const (
 // are left as they are: no honest rename has them.
 const maxGroup = 1 << 20
 
-// references are the sorted references of a spool.
-type references struct {
-	objects  *Sorter // added and removed, by inode, device and birth time
-	contents *Sorter // added and removed files, by content
-	names    *Sorter // changes of inodes with several names
+// references are the sorted references of a spool, in the order of the flags of
+// notes.
+type references [3]*Sorter
+
+func newReferences(dir string, limit int) (r references) {
+	for i := range r {
+		r[i] = NewSorter(dir, limit, bytes.Compare)
+	}
+	return r
 }
 
-func newReferences(dir string, limit int) references {
-	return references{
-		NewSorter(dir, limit, bytes.Compare),
-		NewSorter(dir, limit, bytes.Compare),
-		NewSorter(dir, limit, bytes.Compare),
-	}
-}
+func (r references) objects() *Sorter  { return r[0] } // added and removed, by inode, device and birth time
+func (r references) contents() *Sorter { return r[1] } // added and removed files, by content
+func (r references) names() *Sorter    { return r[2] } // changes of inodes with several names
 
 func (r references) close() error {
-	return errors.Join(r.objects.Close(), r.contents.Close(), r.names.Close())
+	return errors.Join(r[0].Close(), r[1].Close(), r[2].Close())
 }
 
-func put(s *Sorter, key []byte, at int64, side uint64) error {
-	sum := digest.Sum(key)
-	return s.Add(func(dst []byte) []byte {
-		dst = append(dst, sum[:sharedSize]...)
-		return binary.BigEndian.AppendUint64(dst, uint64(at)<<1|side)
-	})
-}
-
-// add takes the references of the change at a place.
-func (r references) add(c *Change, at int64) error {
-	if key := nameKey(c); key != nil {
-		if err := put(r.names, key, at, 0); err != nil {
+// add takes the references of a change of kind k at a place.
+func (r references) add(k Kind, n *notes, at int64) error {
+	for i := range r {
+		if n.flags&(1<<i) == 0 {
+			continue
+		}
+		side := uint64(0)
+		if k == Added && r[i] != r.names() {
+			side = 1
+		}
+		err := r[i].Add(func(dst []byte) []byte {
+			dst = append(dst, n.shared[i][:]...)
+			return binary.BigEndian.AppendUint64(dst, uint64(at)<<1|side)
+		})
+		if err != nil {
 			return err
 		}
 	}
-	e, side := c.Old, uint64(0)
+	return nil
+}
+
+// sharedOf returns what stands for key in a reference.
+func sharedOf(key []byte) (b [sharedSize]byte) {
+	sum := digest.Sum(key)
+	copy(b[:], sum[:])
+	return b
+}
+
+// referenceKeys returns what a change must share with another to be paired or
+// tied with it, in the order of references; nil where nothing is.
+func referenceKeys(c *Change) (keys [3][]byte) {
+	keys[2] = nameKey(c)
+	e := c.Old
 	if c.Kind == Added {
-		e, side = c.New, 1
+		e = c.New
 	}
 	if c.Kind != Added && c.Kind != Removed || e == nil {
-		return nil
+		return keys
 	}
-	if key := objectKey(e); key != nil {
-		if err := put(r.objects, key, at, side); err != nil {
-			return err
-		}
+	keys[0] = objectKey(e)
+	if e.Kind == entry.File && e.Have&entry.Content != 0 && e.Hashed > 0 {
+		keys[1] = binary.AppendVarint(e.Digest[:], e.Hashed)
 	}
-	if e.Kind != entry.File || e.Have&entry.Content == 0 || e.Hashed <= 0 {
-		return nil
-	}
-	return put(r.contents, binary.AppendVarint(e.Digest[:], e.Hashed), at, side)
+	return keys
 }
 
 // objectKey names an object for all its life: inode numbers are used again at
@@ -156,10 +169,10 @@ func groups(ctx context.Context, s *Sorter, do func(removed, added []int64) erro
 // pair finds the renamed: the same object first, then the same content where
 // exactly one file left and one came.
 func (s *Spool) pair(ctx context.Context) error {
-	if err := groups(ctx, s.refs.objects, s.pairObjects); err != nil {
+	if err := groups(ctx, s.refs.objects(), s.pairObjects); err != nil {
 		return err
 	}
-	return groups(ctx, s.refs.contents, s.pairContents)
+	return groups(ctx, s.refs.contents(), s.pairContents)
 }
 
 // nameMatching bounds the groups in which names are compared.
@@ -245,6 +258,9 @@ func (s *Spool) pairContents(removed, added []int64) error {
 
 // mark makes a removed and an added change one renamed.
 func (s *Spool) mark(removed, added int64) error {
+	s.counts.Removed--
+	s.counts.Added--
+	s.counts.Renamed++
 	if err := s.tape.update(removed, func(h *header) { h.flags |= gone }); err != nil {
 		return err
 	}
@@ -254,7 +270,7 @@ func (s *Spool) mark(removed, added int64) error {
 // tie chains the changes that are one change of an inode with several names.
 // The renamed are left alone: each tells another move.
 func (s *Spool) tie(ctx context.Context) error {
-	return groups(ctx, s.refs.names, func(names, _ []int64) error {
+	return groups(ctx, s.refs.names(), func(names, _ []int64) error {
 		var last int64
 		var leader int64
 		for _, at := range names {
@@ -276,6 +292,7 @@ func (s *Spool) tie(ctx context.Context) error {
 				return err
 			}
 			last = at
+			s.counts.Linked++
 		}
 		return nil
 	})

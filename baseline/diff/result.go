@@ -118,23 +118,19 @@ type movedDir struct {
 	count    int64
 }
 
-// settle folds what moved along with a renamed directory and counts.
+// settle folds what moved along with a renamed directory and counts it.
 func (r *Result) settle(ctx context.Context) error {
+	if r.counts.Renamed == 0 {
+		return nil
+	}
 	var dirs []movedDir
 	n := 0
 	err := r.tape.each(func(at int64, h header, b []byte) (bool, error) {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
-		if h.flags&gone != 0 {
+		if h.flags&gone != 0 || h.from == 0 {
 			return true, nil
-		}
-		if h.from == 0 {
-			c, err := decodeHead(b)
-			if err == nil {
-				r.counts.add(c, h)
-			}
-			return err == nil, err
 		}
 		c, err := r.resolve(h, b)
 		if err != nil {
@@ -148,13 +144,12 @@ func (r *Result) settle(ctx context.Context) error {
 		case along >= 0:
 			dirs[along].count++
 			if c.Attrs&^entry.Ctime == 0 && c.Lost == 0 {
-				h.flags |= folded
+				r.counts.Folded++
 				err = r.tape.update(at, func(h *header) { h.flags |= folded })
 			}
 		case c.New.Kind == entry.Dir:
 			dirs = append(dirs, movedDir{from: c.From, to: c.Path, at: at})
 		}
-		r.counts.add(c, h)
 		return err == nil, err
 	})
 	if err != nil {
@@ -177,8 +172,10 @@ func (r *Result) below(dirs []movedDir, path entry.Path) ([]movedDir, error) {
 	return dirs, nil
 }
 
-func (n *Counts) add(c *Change, h header) {
-	switch c.Kind {
+// add counts a change before anything is paired; count is Change.Count. It
+// returns false where there is no such kind.
+func (n *Counts) add(k Kind, count int64) bool {
+	switch k {
 	case Added:
 		n.Added++
 	case Removed:
@@ -192,14 +189,11 @@ func (n *Counts) add(c *Change, h header) {
 		n.Renamed++
 	case Unverified:
 		n.Unverified++
-		n.Unseen += c.Count
+		n.Unseen += count
 	case Regained:
 		n.Regained++
+	default:
+		return false
 	}
-	if h.flags&folded != 0 {
-		n.Folded++
-	}
-	if h.leader != 0 {
-		n.Linked++
-	}
+	return true
 }

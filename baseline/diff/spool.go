@@ -19,13 +19,14 @@ var ErrClosed = errors.New("spool is closed")
 // works in unlinked temporary files, so its memory does not grow with the
 // number of changes.
 //
-//	Add … Add  →  sorted runs  →  merge, rewrite  →  one tape in tree order
+//	Add … Add  →  sorted runs with notes  →  merge, rewrite  →  one tape in tree order
 //	tape  →  sorted references (24 bytes each)  →  pairs and links  →  marks on the tape
 type Spool struct {
 	raw     []*Sorter // by worker, each owned by it until Finish
 	tape    tape
 	refs    references
 	folding []openDir // above the change that Finish is at
+	counts  Counts
 	done    bool
 }
 
@@ -62,7 +63,17 @@ func (s *Spool) Add(w int, c *Change) error {
 	if w < 0 || w >= len(s.raw) {
 		return fmt.Errorf("spool a change: worker %d of %d", w, len(s.raw))
 	}
-	return s.raw[w].Add(func(dst []byte) []byte { return AppendChange(dst, c) })
+	return s.raw[w].Add(func(dst []byte) []byte { return appendNoted(dst, plain(c)) })
+}
+
+// plain returns c without what Finish finds out.
+func plain(c *Change) *Change {
+	if !c.Folded && c.Links == nil && c.LinkOf == "" {
+		return c
+	}
+	p := *c
+	p.Folded, p.Links, p.LinkOf = false, nil, ""
+	return &p
 }
 
 // Finish sorts what was added, gives every change as it was added to rewrite
@@ -83,7 +94,7 @@ func (s *Spool) Finish(ctx context.Context, rewrite func(*Change) error) (*Resul
 	if err := s.tie(ctx); err != nil {
 		return nil, err
 	}
-	r := &Result{tape: &s.tape}
+	r := &Result{&s.tape, s.counts}
 	return r, r.settle(ctx)
 }
 
@@ -97,32 +108,15 @@ func (s *Spool) write(ctx context.Context, rewrite func(*Change) error) error {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c, err := DecodeChange(b)
-		if err != nil {
-			return err
-		}
 		if rewrite != nil {
-			if err := rewrite(c); err != nil {
+			if b, err = rewritten(b, rewrite); err != nil {
 				return err
 			}
-			if c.Kind == 0 {
+			if b == nil {
 				continue
 			}
 		}
-		var at int64
-		if rewrite != nil || c.Folded || c.Links != nil || c.LinkOf != "" {
-			c.Folded, c.Links, c.LinkOf = false, nil, ""
-			at, err = s.tape.append(c)
-		} else {
-			at, err = s.tape.appendEncoded(b)
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.fold(c, at); err != nil {
-			return err
-		}
-		if err := s.refs.add(c, at); err != nil {
+		if err := s.record(b); err != nil {
 			return err
 		}
 	}
@@ -134,23 +128,65 @@ func (s *Spool) write(ctx context.Context, rewrite func(*Change) error) error {
 	return nil
 }
 
-// fold marks the directory that c happened in, if its own change can follow
-// from that. A directory comes before what is in it.
-func (s *Spool) fold(c *Change, at int64) error {
-	for k := len(s.folding); k > 0 && !c.Path.Under(s.folding[k-1].path); k-- {
+// rewritten returns what rewrite makes of b, a change with its notes; nil if it
+// is left out.
+func rewritten(b []byte, rewrite func(*Change) error) ([]byte, error) {
+	b, _ = cutNotes(b)
+	c, err := DecodeChange(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := rewrite(c); err != nil || c.Kind == 0 {
+		return nil, err
+	}
+	return appendNoted(nil, plain(c)), nil
+}
+
+// record puts a change, which has its notes behind it, on the tape.
+func (s *Spool) record(b []byte) error {
+	b, n := cutNotes(b)
+	path, kind := kindOf(b)
+	count := int64(0)
+	if kind == Unverified {
+		c, err := decodeHead(b)
+		if err != nil {
+			return err
+		}
+		count = c.Count
+	}
+	if !s.counts.add(kind, count) {
+		return fmt.Errorf("%w: %d bytes", ErrEncoding, len(b))
+	}
+	at, err := s.tape.appendEncoded(b)
+	if err != nil {
+		return err
+	}
+	if len(s.folding) > 0 || n.flags&isFoldable != 0 {
+		if err := s.fold(entry.Path(path), &n, at); err != nil {
+			return err
+		}
+	}
+	return s.refs.add(kind, &n, at)
+}
+
+// fold marks the directory that the change at path happened in, if its own
+// change can follow from that. A directory comes before what is in it.
+func (s *Spool) fold(path entry.Path, n *notes, at int64) error {
+	for k := len(s.folding); k > 0 && !path.Under(s.folding[k-1].path); k-- {
 		s.folding = s.folding[:k-1]
 	}
-	if k := len(s.folding); k > 0 && touches(c) {
-		if top := &s.folding[k-1]; !top.folded && top.path == c.Path.Dir() && top.path != c.Path {
+	if k := len(s.folding); k > 0 && n.flags&isTouching != 0 {
+		if top := &s.folding[k-1]; !top.folded && top.path == path.Dir() && top.path != path {
 			top.folded = true
+			s.counts.Folded++
 			err := s.tape.update(top.at, func(h *header) { h.flags |= folded })
 			if err != nil {
 				return err
 			}
 		}
 	}
-	if c.Kind == Changed && c.New != nil && c.New.Kind == entry.Dir && c.Lost == 0 && c.Attrs&^foldable == 0 {
-		s.folding = append(s.folding, openDir{c.Path, at, false})
+	if n.flags&isFoldable != 0 {
+		s.folding = append(s.folding, openDir{path, at, false})
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 
 	"intact/scanner/digest"
@@ -219,6 +220,32 @@ func TestPackedSize(t *testing.T) {
 		p, _ := b.Pack(nil, nil, sets)
 		if len(p) > tc.limit || len(p) < tc.limit-100 {
 			t.Errorf("%s: %d bytes, want %d at most and not much less", tc.name, len(p), tc.limit)
+		}
+	}
+}
+
+// A block that is used again holds nothing of what was in it before.
+func TestUnpackTo(t *testing.T) {
+	var room Block
+	for seed := range uint64(500) {
+		b := randomBlock(rand.New(rand.NewPCG(seed, 7)))
+		p, _ := b.Pack(nil, nil, testSets)
+		want, err := p.Unpack(b.Dir, 0, testSets)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		room.Dir, room.Part = b.Dir, 0
+		if err := p.UnpackTo(&room, testSets); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if len(want.Entries) == 0 {
+			want.Entries, room.Entries = nil, nil
+		}
+		if !reflect.DeepEqual(*want, room) {
+			t.Fatalf("seed %d:\n got %+v\nwant %+v", seed, room, *want)
+		}
+		if err := p[:len(p)-1].UnpackTo(&room, testSets); err == nil {
+			t.Errorf("seed %d: accepts what was cut off", seed)
 		}
 	}
 }

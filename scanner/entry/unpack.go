@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"intact/scanner/digest"
 )
@@ -13,7 +14,8 @@ import (
 // reader consumes the canonical form; the first error sticks.
 type reader struct {
 	b     []byte
-	known Attr // of the entry: what a time may be told against
+	names []byte // room for names that are not in b as they are
+	known Attr   // of the entry: what a time may be told against
 	err   error
 }
 
@@ -73,38 +75,49 @@ func (r *reader) narrow(n int) uint64 {
 // point into p. Every length is checked; names must be sorted, unique and
 // free of NUL and '/'. It does not verify the digest: see Verify.
 func (p Packed) Unpack(dir Path, part uint32, sets Sets) (*Block, error) {
+	b := &Block{Dir: dir, Part: part}
+	if err := p.UnpackTo(b, sets); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// UnpackTo is Unpack for the directory and part that b names. The entries that
+// b has are overwritten, and so is all of it where there is an error.
+func (p Packed) UnpackTo(b *Block, sets Sets) error {
+	b.Next, b.Entries = nil, b.Entries[:0]
 	if len(p) < packedHead {
-		return nil, fmt.Errorf("%w: %d bytes", ErrPacked, len(p))
+		return fmt.Errorf("%w: %d bytes", ErrPacked, len(p))
 	}
 	n := binary.BigEndian.Uint32(p[digest.Size:])
 	body := p[packedHead:]
 	if uint64(n) > uint64(len(body)) {
-		return nil, fmt.Errorf("%w: compared part", ErrPacked)
+		return fmt.Errorf("%w: compared part", ErrPacked)
 	}
 	c, r := reader{b: body[:n]}, reader{b: body[n:]}
-	b := &Block{Dir: dir, Part: part}
 	if next := c.bytes(); len(next) > 0 {
 		b.Next = next
 	}
 	count := c.uint()
 	if count > PartSize {
-		return nil, fmt.Errorf("%w: %d entries", ErrPacked, count)
+		return fmt.Errorf("%w: %d entries", ErrPacked, count)
 	}
-	b.Entries = make([]Entry, count)
+	b.Entries = slices.Grow(b.Entries, int(count))[:count]
+	clear(b.Entries)
 	var last lasts
 	for i := range b.Entries {
 		unpackEntry(&c, &r, b, i, &last, sets)
-		if err := errors.Join(c.err, r.err); err != nil {
-			return nil, err
+		if c.err != nil || r.err != nil {
+			return errors.Join(c.err, r.err)
 		}
 	}
 	if c.err != nil || len(c.b)+len(r.b) != 0 {
-		return nil, fmt.Errorf("%w: trailing bytes", ErrPacked)
+		return fmt.Errorf("%w: trailing bytes", ErrPacked)
 	}
 	if b.Next != nil && count > 0 && bytes.Compare(b.Entries[count-1].Name, b.Next) >= 0 {
-		return nil, fmt.Errorf("%w: next name out of order", ErrPacked)
+		return fmt.Errorf("%w: next name out of order", ErrPacked)
 	}
-	return b, nil
+	return nil
 }
 
 // unpackName reads the name of entry i, which follows that of entry i-1.
@@ -120,7 +133,7 @@ func unpackName(c *reader, b *Block, i int) []byte {
 		return nil
 	}
 	if n > 0 {
-		name = append(append(make([]byte, 0, int(n)+len(name)), last[:n]...), name...)
+		name = c.join(last[:n], name)
 	}
 	if i > 0 && (bytes.Compare(last, name) >= 0 || shared(last, name) != int(n)) {
 		c.fail("names out of order")
@@ -129,6 +142,16 @@ func unpackName(c *reader, b *Block, i int) []byte {
 		c.fail("name")
 	}
 	return name
+}
+
+// join returns a and b as one slice, in the room that names share.
+func (r *reader) join(a, b []byte) []byte {
+	if need := len(a) + len(b); cap(r.names)-len(r.names) < need {
+		r.names = make([]byte, 0, max(need, 512))
+	}
+	start := len(r.names)
+	r.names = append(append(r.names, a...), b...)
+	return r.names[start:len(r.names):len(r.names)]
 }
 
 // unpackEntry reads entry i into b. It undoes packEntry, and refuses whatever
