@@ -372,6 +372,12 @@ func TestMatchesAtOnce(t *testing.T) {
 			paths = append(paths, p, p+"/y", "/home/u"+p, p+p, p+"x", p+"x"+p, p[:len(p)-1])
 		}
 	}
+	for _, p := range paths {
+		i := slices.IndexFunc(places[:], func(pl place) bool { return plain(pl.pattern, merged(p)) })
+		if got := placeOf(p); (got == nil) != (i < 0) || got != nil && got != &places[i] {
+			t.Fatalf("%q: place %+v, want number %d", p, got, i)
+		}
+	}
 	found := 0
 	for _, pl := range places {
 		for _, p := range paths {

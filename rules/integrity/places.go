@@ -157,7 +157,11 @@ func within(p, dir string) bool {
 // placeOf returns the place of a path, nil for an ordinary one.
 func placeOf(p string) *place {
 	p = merged(p)
+	dotted := strings.Contains(p, "/.")
 	for i := range places {
+		if !dotted && strings.HasPrefix(places[i].pattern, "**/.") {
+			continue
+		}
 		if matches(places[i].pattern, p) {
 			return &places[i]
 		}
@@ -228,6 +232,11 @@ func glob(pattern, p string) bool {
 	}
 	if !strings.HasPrefix(p, pattern[:i]) {
 		return false
+	}
+	for lit, rest, more := strings.Cut(pattern[i+1:], "*"); more; lit, rest, more = strings.Cut(rest, "*") {
+		if !strings.Contains(p[i:], lit) {
+			return false
+		}
 	}
 	ok, err := path.Match(pattern, p)
 	return ok || err != nil

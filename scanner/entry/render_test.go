@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"intact/scanner/digest"
@@ -137,6 +138,17 @@ func TestText(t *testing.T) {
 }
 
 func first(s string, _ bool) string { return s }
+
+func TestTextTime(t *testing.T) {
+	for _, sec := range []int64{firstSecond, -1, 0, 951782400, 1_700_000_000, lastSecond} {
+		for _, nsec := range []uint32{0, 1, 10, 123_456_789, 500_000_000, 999_999_999} {
+			want := time.Unix(sec, int64(nsec)).UTC().Format("2006-01-02T15:04:05.000000000Z")
+			if got := TextTime(Time{sec, nsec}); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+	}
+}
 
 // What is decoded for people is printable whatever the bytes are.
 func FuzzText(f *testing.F) {

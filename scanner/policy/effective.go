@@ -241,16 +241,25 @@ func (e *Effective) Start() State { return e.start }
 func (e *Effective) Self() Decision { return e.self }
 
 // Decide returns the decision for any path, whether it exists or not.
-func (e *Effective) Decide(p entry.Path) Decision {
-	names := p.Components()
-	if len(names) == 0 {
-		return e.self
+func (e *Effective) Decide(p entry.Path) Decision { return e.Decider()(p) }
+
+// Decider returns a Decide that is fast where paths of one directory follow
+// each other. It is not safe for concurrent use.
+func (e *Effective) Decider() func(entry.Path) Decision {
+	var dir entry.Path
+	var s *State // of dir, once there is one
+	return func(p entry.Path) Decision {
+		if p == "/" || p == "" {
+			return e.self
+		}
+		if s == nil || p.Dir() != dir {
+			dir, s = p.Dir(), &e.start
+			for _, n := range dir.Components() {
+				s = s.enter([]byte(n)) // not Enter: the exclude is to be told
+			}
+		}
+		return s.Match([]byte(p.Base()))
 	}
-	s := &e.start
-	for _, n := range names[:len(names)-1] {
-		s = s.enter([]byte(n)) // not Enter: the exclude is to be told
-	}
-	return s.Match([]byte(names[len(names)-1]))
 }
 
 // Named reports whether the path of a rule, up to its first wildcard, is p or

@@ -60,8 +60,12 @@ func TestDecide(t *testing.T) {
 			for range 2 {
 				p := rules(tt.lines...).ExpandHomes(homes)
 				e := force(t, p, p)
+				decide := e.Decider()
 				for path, want := range tt.want {
-					d := e.Decide(path)
+					d := decide(path)
+					if once := e.Decide(path); once != d {
+						t.Errorf("%q: %+v, by itself %+v", path, d, once)
+					}
 					got := ""
 					if d.Rule != nil {
 						got = d.Rule.Pattern

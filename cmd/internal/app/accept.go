@@ -237,7 +237,7 @@ func (a *accept) floors() (func(string) rules.Severity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sc.floor, nil
+	return sc.floors(), nil
 }
 
 func (a *accept) matches(p entry.Path) bool { return a.match.Decide(p).Select }

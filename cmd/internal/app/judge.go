@@ -83,17 +83,21 @@ func (c *check) emit(f rules.Finding) error {
 	return c.paper.w.Finding(f)
 }
 
-// floor is the least severity that the policy in force asks for a path.
-func (c *scope) floor(path string) rules.Severity {
-	r := c.eff.Decide(entry.Path(path)).Rule
-	if r == nil || r.Severity == "" {
-		return rules.Info
+// floors returns the least severity that the policy in force asks for a path.
+// It is for one goroutine.
+func (c *scope) floors() func(path string) rules.Severity {
+	decide := c.eff.Decider()
+	return func(path string) rules.Severity {
+		r := decide(entry.Path(path)).Rule
+		if r == nil || r.Severity == "" {
+			return rules.Info
+		}
+		v, err := rules.ParseSeverity(r.Severity)
+		if err != nil {
+			return rules.Info // a policy that parses has only known words
+		}
+		return v
 	}
-	v, err := rules.ParseSeverity(r.Severity)
-	if err != nil {
-		return rules.Info // a policy that parses has only known words
-	}
-	return v
 }
 
 // policyFindings reports what the present configuration would change. Nothing

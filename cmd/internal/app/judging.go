@@ -81,7 +81,7 @@ func (c *check) judged(ctx context.Context, do func(*step) error) error {
 func (c *check) produce(ctx context.Context, j *judging) error {
 	changes := j.changes(c.result.Changes())
 	if c.sets["integrity"] {
-		in := rules.Input{Changes: changes, Rows: c.rows, Floor: c.scope.floor}
+		in := rules.Input{Changes: changes, Rows: c.rows, Floor: c.scope.floors()}
 		if err := integrity.New(integrity.Options{}).Judge(ctx, in, j.finding); err != nil {
 			return err
 		}
