@@ -320,8 +320,8 @@ func TestReadRefuses(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
-			if err := Text(io.Discard, strings.NewReader(c.in), TextOptions{}); !errors.Is(err, c.want) {
-				t.Errorf("text: got %v, want %v", err, c.want)
+			if text := Text(io.Discard, strings.NewReader(c.in), TextOptions{}); text == nil || text.Error() != err.Error() {
+				t.Errorf("text: got %v, want %v", text, err)
 			}
 		})
 	}

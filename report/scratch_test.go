@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"intact/rules"
@@ -28,22 +29,19 @@ func TestScratch(t *testing.T) {
 	if err := w.Trailer(trailer(Findings, 1, Counts{})); err != nil {
 		t.Fatal(err)
 	}
-	fresh, again := NewReader(bytes.NewReader(b.Bytes())), NewReader(bytes.NewReader(b.Bytes()))
 	var scratch rules.Finding
-	for range list {
-		for { // to the next finding
-			x, err := fresh.Next()
-			y, err2 := again.next(&scratch)
-			if err != nil || err2 != nil {
-				t.Fatal(err, err2)
-			}
-			if x.Finding == nil {
-				continue
-			}
-			if y.Finding != &scratch || fmt.Sprintf("%+v", *x.Finding) != fmt.Sprintf("%+v", scratch) {
-				t.Errorf("got  %+v\nwant %+v", scratch, *x.Finding)
-			}
-			break
+	for line := range strings.Lines(b.String()) {
+		if !isFinding(line) {
+			continue
+		}
+		fresh, again := Record{}, Record{Finding: emptied(&scratch)}
+		_, err := decodeInto(&fresh, strings.TrimSuffix(line, "\n"), nil)
+		_, err2 := decodeInto(&again, strings.TrimSuffix(line, "\n"), nil)
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		if again.Finding != &scratch || fmt.Sprintf("%+v", *fresh.Finding) != fmt.Sprintf("%+v", scratch) {
+			t.Errorf("got  %+v\nwant %+v", scratch, *fresh.Finding)
 		}
 	}
 	for _, v := range scratch.Attributes[:cap(scratch.Attributes)] {

@@ -2,11 +2,11 @@ package report
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"intact/rules"
 )
@@ -49,6 +49,28 @@ func (o *order) accept(rank int, r *Record) error {
 		o.tally.add(r.Finding)
 	}
 	return nil
+}
+
+// next is accept for a record that was read: a trailer must count what came.
+func (o *order) next(rank int, r *Record) error {
+	err := o.accept(rank, r)
+	if err == nil && r.Trailer != nil && !r.Trailer.Counts.sameTally(o.tally) {
+		err = ErrTally
+	}
+	return err
+}
+
+// ended returns what the end of the lines, as Reader.line gives it, says of the
+// report: io.EOF if it is complete.
+func (o *order) ended(err error) error {
+	done := o.begun && o.last == rankTrailer
+	switch cut := errors.Is(err, io.ErrUnexpectedEOF); {
+	case !done && (cut || errors.Is(err, io.EOF)):
+		return ErrTruncated
+	case cut:
+		return ErrOrder
+	}
+	return err
 }
 
 // Writer writes a report as JSON Lines, one record at a time, in constant
@@ -139,8 +161,8 @@ func (w *Writer) Tally() Counts { return w.order.tally }
 // trailer.
 type Reader struct {
 	r     *bufio.Reader
-	line  []byte
-	n     int
+	long  []byte // a line that is longer than the buffer
+	n     int    // lines so far
 	order order
 	last  lastTime
 }
@@ -150,86 +172,69 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 6
 
 // Next returns the next record, io.EOF behind the trailer. Errors name the
 // line. The record shares no memory with the Reader.
-func (r *Reader) Next() (Record, error) { return r.next(nil) }
-
-// next is Next; a finding is read into scratch, if there is one.
-func (r *Reader) next(scratch *rules.Finding) (Record, error) {
-	line, err := r.readLine()
+func (r *Reader) Next() (Record, error) {
+	line, err := r.line()
 	if err != nil {
-		return Record{}, err
+		if err = r.order.ended(err); err == io.EOF {
+			return Record{}, err
+		}
+		return Record{}, lineError(r.n, err)
 	}
-	rec := Record{}
-	if scratch != nil && bytes.HasPrefix(line, []byte(`{"type":"finding"`)) {
-		// Cleared: each text holds its whole line.
-		clear(scratch.Attributes)
-		clear(scratch.Reasons)
-		clear(scratch.Attack)
-		*scratch = rules.Finding{Attributes: scratch.Attributes[:0], Reasons: scratch.Reasons[:0], Attack: scratch.Attack[:0]}
-		rec.Finding = scratch
-	}
-	rank, err := decodeInto(&rec, line, &r.last)
+	rec, rank, err := decode(line, &r.last)
 	if err == nil {
-		err = r.order.accept(rank, &rec)
-	}
-	if err == nil && rec.Trailer != nil && !rec.Trailer.Counts.sameTally(r.order.tally) {
-		err = ErrTally
+		err = r.order.next(rank, &rec)
 	}
 	if err != nil {
-		return Record{}, r.errorf(err)
+		return Record{}, lineError(r.n, err)
 	}
 	return rec, nil
 }
 
-func (r *Reader) errorf(err error) error { return fmt.Errorf("read report: line %d: %w", r.n, err) }
+func lineError(n int, err error) error { return fmt.Errorf("read report: line %d: %w", n, err) }
 
-// readLine returns the next line without its newline, valid until the next
-// call.
-func (r *Reader) readLine() ([]byte, error) {
+// line returns the next line without its newline, valid until the next call:
+// io.EOF if there is none, io.ErrUnexpectedEOF if it has no end.
+func (r *Reader) line() ([]byte, error) {
 	r.n++
-	done := r.order.begun && r.order.last == rankTrailer
-	r.line = r.line[:0]
+	r.long = r.long[:0]
 	for {
 		part, err := r.r.ReadSlice('\n')
-		if len(r.line)+len(part) > MaxLine {
-			return nil, r.errorf(ErrTooLong)
+		if len(r.long)+len(part) > MaxLine {
+			return nil, ErrTooLong
 		}
-		if err == nil && len(r.line) == 0 {
+		if err == nil && len(r.long) == 0 {
 			return part[:len(part)-1], nil
 		}
-		r.line = append(r.line, part...)
+		r.long = append(r.long, part...)
 		switch {
 		case err == nil:
-			return r.line[:len(r.line)-1], nil
+			return r.long[:len(r.long)-1], nil
 		case errors.Is(err, bufio.ErrBufferFull):
-		case errors.Is(err, io.EOF) && done && len(r.line) == 0:
-			return nil, io.EOF
-		case errors.Is(err, io.EOF) && !done:
-			return nil, r.errorf(ErrTruncated)
-		case errors.Is(err, io.EOF):
-			return nil, r.errorf(ErrOrder)
+		case errors.Is(err, io.EOF) && len(r.long) > 0:
+			return nil, io.ErrUnexpectedEOF
 		default:
-			return nil, r.errorf(err)
+			return nil, err
 		}
 	}
 }
 
 // decode reads one line; rank is its position in kinds.
 func decode(line []byte, last *lastTime) (rec Record, rank int, err error) {
-	rank, err = decodeInto(&rec, line, last)
+	rank, err = decodeInto(&rec, string(line), last)
 	return rec, rank, err
 }
 
 // decodeInto is decode into the records that rec has, or new ones. Their lists
 // must be empty; what room they have is used.
-func decodeInto(rec *Record, line []byte, last *lastTime) (rank int, err error) {
+func decodeInto(rec *Record, line string, last *lastTime) (rank int, err error) {
 	const start = `{"type":"`
-	if !bytes.HasPrefix(line, []byte(start)) {
+	if !strings.HasPrefix(line, start) {
 		return 0, fmt.Errorf("%w: want %s, have %.40q", ErrFormat, start, line)
 	}
-	word, _, _ := bytes.Cut(line[len(start):], []byte{'"'})
+	word, _, _ := strings.Cut(line[len(start):], `"`)
 	for rank = range kinds {
-		if string(word) == kinds[rank] {
-			c := coder{in: string(line), reading: true, last: last}
+		if word == kinds[rank] {
+			c := coder{in: line, reading: true, last: last}
 			c.record(rec, kinds[rank])
 			if c.err == nil && len(c.in) > 0 {
 				c.fail("%.40q behind the record", c.in)
@@ -240,13 +245,13 @@ func decodeInto(rec *Record, line []byte, last *lastTime) (rank int, err error) 
 	return 0, fmt.Errorf("%w: type %.40q", ErrFormat, word)
 }
 
+// isFinding reports whether a canonical line is a finding.
+func isFinding(line string) bool { return strings.HasPrefix(line, `{"type":"finding"`) }
+
 // decodeHead reads of a finding what findingHead has. It is for lines that
 // decode has accepted before.
-func decodeHead(line []byte) (f rules.Finding, err error) {
-	if i := bytes.Index(line, []byte(`,"attributes":`)); i > 0 {
-		line = line[:i] // behind the head, and no part of a text: a quote there has a backslash before it
-	}
-	c := coder{in: string(line), reading: true}
+func decodeHead(line string) (f rules.Finding, err error) {
+	c := coder{in: line, reading: true}
 	c.open()
 	c.key("type")
 	c.lit(`"finding"`)

@@ -3,7 +3,6 @@ package report
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,7 +38,8 @@ type text struct {
 	h   Header
 	t   Trailer
 
-	scratch                                 rules.Finding // of survey
+	behind                                  int64 // where the findings end
+	lines                                   int   // up to there
 	newGaps, knownGaps, rules, skips, notes int64
 	explain, accept                         worst // and the worst that can be accepted
 }
@@ -104,8 +104,8 @@ func Text(w io.Writer, src io.ReadSeeker, o TextOptions) error {
 // line prints one line; errors stick in the bufio.Writer.
 func (t *text) line(format string, args ...any) { fmt.Fprintf(t.w, format+"\n", args...) }
 
-func (t *text) rewind() error {
-	if _, err := t.src.Seek(0, io.SeekStart); err != nil {
+func (t *text) seek(at int64) error {
+	if _, err := t.src.Seek(at, io.SeekStart); err != nil {
 		return fmt.Errorf("read report: %w", err)
 	}
 	return nil
@@ -114,17 +114,10 @@ func (t *text) rewind() error {
 // survey reads the whole report strictly and keeps what comes first in the
 // text but last in the report.
 func (t *text) survey() error {
-	if err := t.rewind(); err != nil {
+	if err := t.seek(0); err != nil {
 		return err
 	}
-	for rd := NewReader(t.src); ; {
-		r, err := rd.next(&t.scratch)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return readAll(t.src, func(r *inLine) {
 		switch {
 		case r.Header != nil:
 			t.h = *r.Header
@@ -143,7 +136,11 @@ func (t *text) survey() error {
 		case r.Finding != nil:
 			t.remember(r.Finding)
 		}
-	}
+		if r.Header != nil || r.Finding != nil {
+			t.lines++
+			t.behind += int64(len(r.line) + 1)
+		}
+	})
 }
 
 func (t *text) remember(f *rules.Finding) {
@@ -156,70 +153,73 @@ func (t *text) remember(f *rules.Finding) {
 	}
 }
 
-// again reads the report once more and gives do the lines of the wanted type.
-// survey has checked them; leaving most of them undecoded makes a long report
-// fast.
-func (t *text) again(want func(line []byte) bool, do func(line []byte, last *lastTime) error) error {
-	if err := t.rewind(); err != nil {
+// records reads once more what is behind the findings and gives do the wanted
+// records, or all. survey has checked them.
+func (t *text) records(want func(line []byte) bool, do func(*Record)) error {
+	if err := t.seek(t.behind); err != nil {
 		return err
 	}
-	for rd := NewReader(t.src); ; {
-		line, err := rd.readLine()
+	rd := NewReader(t.src)
+	rd.n = t.lines
+	for {
+		line, err := rd.line()
 		if err != nil {
-			return err
+			return lineError(rd.n, rd.order.ended(err))
 		}
 		if bytes.HasPrefix(line, []byte(`{"type":"trailer"`)) {
 			return nil
 		}
-		if want(line) {
-			if err := do(line, &rd.last); err != nil {
-				return rd.errorf(err)
-			}
+		if want != nil && !want(line) {
+			continue
 		}
+		rec, _, err := decode(line, &rd.last)
+		if err != nil {
+			return lineError(rd.n, err)
+		}
+		do(&rec)
 	}
 }
 
-// records is again for whole records.
-func (t *text) records(want func(line []byte) bool, do func(*Record)) error {
-	return t.again(want, func(line []byte, last *lastTime) error {
-		rec, _, err := decode(line, last)
-		if err == nil {
-			do(&rec)
-		}
-		return err
-	})
-}
-
-// findings prints the findings of one severity.
+// findings prints the findings of one severity. Leaving most of each line
+// undecoded makes a long report fast.
 func (t *text) findings(s rules.Severity) error {
 	fold := folder{line: func(l string) { t.line("%s  %s", t.severity(s), l) }}
 	always := t.Verbose || s >= rules.High
-	// Inside a JSON string every quote has a backslash before it, so these
-	// can only be the fields themselves.
-	mine := []byte(`,"severity":"` + s.String() + `"`)
-	dir := []byte(`,"subject":{"kind":"dir"`)
-	want := func(line []byte) bool {
-		return bytes.HasPrefix(line, []byte(`{"type":"finding"`)) &&
-			(bytes.Contains(line, mine) || !always && bytes.Contains(line, dir))
-	}
 	t.line("")
-	err := t.again(want, func(line []byte, last *lastTime) error {
-		f, err := decodeHead(line)
-		if err != nil {
+	if err := t.seek(0); err != nil {
+		return err
+	}
+	work := func(b *batch) {
+		b.decode(func(line string) error {
+			if !isFinding(line) || !t.wanted(line, s, always) {
+				return nil
+			}
+			f, err := decodeHead(line)
+			b.keep(inLine{line: line}, &f)
 			return err
-		}
-		if f.Severity == s && (always || fold.finding(&f)) {
-			rec, _, err := decode(line, last)
-			if err != nil {
-				return err
+		})
+	}
+	var last lastTime
+	err := inBatches(t.src, work, func(b *batch) error {
+		for i := range b.records {
+			f := b.records[i].Finding
+			if f.Severity == s && (always || fold.finding(f)) {
+				var rec Record
+				if _, err := decodeInto(&rec, b.records[i].line, &last); err != nil {
+					return fmt.Errorf("read report: %w", err)
+				}
+				t.finding(rec.Finding)
 			}
-			if rec.Finding == nil {
-				return ErrFormat
+			if !always {
+				fold.directory(f)
 			}
-			t.finding(rec.Finding)
 		}
-		if !always {
-			fold.directory(&f)
+		err := b.err
+		if err == nil && b.ended != io.EOF {
+			err = b.ended
+		}
+		if err != nil {
+			return fmt.Errorf("read report: %w", err)
 		}
 		return nil
 	})
@@ -227,12 +227,17 @@ func (t *text) findings(s rules.Severity) error {
 	return err
 }
 
+// wanted reports whether the line of a finding may be about one of severity s
+// or, where they fold, a directory. Inside a JSON string every quote has a
+// backslash before it, so what is looked for can only be the fields themselves.
+func (t *text) wanted(line string, s rules.Severity, always bool) bool {
+	head, subject, _ := strings.Cut(line, `,"subject":`)
+	return strings.Contains(head, `,"severity":"`+s.String()+`"`) || !always && strings.HasPrefix(subject, `{"kind":"dir"`)
+}
+
 // rest prints gaps, rules, skips and notes.
 func (t *text) rest() error {
 	gap := []byte(`{"type":"gap"`)
-	other := func(line []byte) bool {
-		return !bytes.HasPrefix(line, []byte(`{"type":"finding"`)) && !bytes.HasPrefix(line, []byte(`{"type":"header"`))
-	}
 	if t.newGaps > 0 {
 		t.heading("Not verified, %s:", plural(t.newGaps, "new gap"))
 		list := t.list(t.newGaps, listLimit)
@@ -260,7 +265,7 @@ func (t *text) rest() error {
 			t.heading(format, args...)
 		}
 	}
-	return t.records(other, func(r *Record) {
+	return t.records(nil, func(r *Record) {
 		switch {
 		case r.Gap != nil && r.Gap.Known && t.listsKnown():
 			known(gapLine(r.Gap))
