@@ -191,7 +191,7 @@ var commands = [...]string{"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/loca
 
 // inPath reports whether p stands in a directory of commands.
 func inPath(p string) bool {
-	dir := path.Dir(merged(p))
+	dir := string(entry.Path(merged(p)).Dir())
 	for _, c := range commands {
 		if dir == c {
 			return true
