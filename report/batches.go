@@ -12,7 +12,7 @@ import (
 // worked on by one of them, and handed back in order. What is in memory does
 // not grow with the report.
 const (
-	batchBytes   = 256 << 10
+	batchBytes   = 64 << 10
 	batchWorkers = 2
 	batchCount   = batchWorkers + 2
 )
