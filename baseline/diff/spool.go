@@ -157,7 +157,7 @@ func (s *Spool) record(b []byte) error {
 	if !s.counts.add(kind, count) {
 		return fmt.Errorf("%w: %d bytes", ErrEncoding, len(b))
 	}
-	at, err := s.tape.appendEncoded(b)
+	at, err := s.tape.append(b)
 	if err != nil {
 		return err
 	}

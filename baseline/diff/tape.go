@@ -59,22 +59,11 @@ func (h *header) get(b []byte) {
 
 func (t *tape) size() int64 { return t.flushed + int64(len(t.tail)) }
 
-// append adds a change and returns its place.
-func (t *tape) append(c *Change) (int64, error) {
-	return t.add(func(dst []byte) []byte { return AppendChange(dst, c) })
-}
-
-// appendEncoded is append for what AppendChange has encoded.
-func (t *tape) appendEncoded(b []byte) (int64, error) {
-	return t.add(func(dst []byte) []byte { return append(dst, b...) })
-}
-
-func (t *tape) add(fill func(dst []byte) []byte) (int64, error) {
+// append adds what AppendChange has encoded and returns its place.
+func (t *tape) append(b []byte) (int64, error) {
 	at := t.size()
-	n := len(t.tail)
-	t.tail = fill(append(t.tail, make([]byte, headerSize)...))
-	h := header{length: uint32(len(t.tail) - n - headerSize)}
-	h.put(t.tail[n:n])
+	h := header{length: uint32(len(b))}
+	t.tail = append(h.put(t.tail), b...)
 	if t.file == nil && len(t.tail) <= t.limit || t.file != nil && len(t.tail) < flushSize {
 		return at, nil
 	}
