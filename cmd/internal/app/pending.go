@@ -69,8 +69,8 @@ func rowID(r diff.RowChange) string {
 // lastPending returns the pending set that the newest complete check names. The
 // set is verified by its digest: what lies between the ends of a report says no
 // more about it.
-func (c *check) lastPending() (digest.Digest, error) {
-	list, err := c.archive().List()
+func (s *session) lastPending() (digest.Digest, error) {
+	list, err := s.archive().List()
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
