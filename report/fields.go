@@ -234,6 +234,10 @@ func (t *Trailer) fields(c *coder) {
 		t.Quick = orNew(t.Quick)
 		c.object("quick", func() { t.Quick.fields(c) })
 	}
+	if c.has("second_look", t.Second != nil) {
+		t.Second = orNew(t.Second)
+		c.object("second_look", func() { t.Second.fields(c) })
+	}
 	c.time("finished", &t.Finished)
 	if c.has("clock", t.Clock > 0) {
 		c.number("clock", &t.Clock)

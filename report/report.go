@@ -171,10 +171,11 @@ type Trailer struct {
 	Exit      int
 	Exits     []int // every exit code that applies, in order of precedence
 	Counts    Counts
-	Pending   string   // "blake3:…" of the pending set, "" if there is none
-	Published Baseline // the generation that this run wrote; generation 0: none
-	Complete  bool     // everything selected was looked at
-	Quick     *Quick   // what a quick check did not read; nil: everything was read
+	Pending   string      // "blake3:…" of the pending set, "" if there is none
+	Published Baseline    // the generation that this run wrote; generation 0: none
+	Complete  bool        // everything selected was looked at
+	Quick     *Quick      // what a quick check did not read; nil: everything was read
+	Second    *SecondLook // nil: nothing was looked at twice
 	Finished  time.Time
 	Clock     int64 // as Boot.Clock, at the end; 0: not said
 }

@@ -43,6 +43,9 @@ func (t *text) facts() {
 		read += ", " + plural(c.Skipped, "mount") + " passed over"
 	}
 	t.fact("extent", read)
+	if l := t.t.Second; l != nil {
+		t.fact("second", l.words())
+	}
 	if q := t.t.Quick; q != nil {
 		t.fact("quick", fmt.Sprintf("%s of %s trusted unread: size, times, inode and device as in the baseline", group(q.Trusted), plural(q.Files, "file")))
 		age := ""

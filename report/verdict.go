@@ -62,6 +62,9 @@ func verdictWords(h Header, t Trailer) string {
 		if c.KnownGaps > 0 {
 			b.WriteString(", " + plural(c.KnownGaps, "known gap"))
 		}
+		if t.Second != nil {
+			b.WriteString("; " + t.Second.words())
+		}
 		return b.String()
 	case Findings:
 		b.WriteString(findingWords(c))
@@ -93,6 +96,9 @@ func verdictWords(h Header, t Trailer) string {
 	}
 	if t.Quick != nil {
 		b.WriteString("; " + t.Quick.words())
+	}
+	if t.Second != nil {
+		b.WriteString("; " + t.Second.words())
 	}
 	return b.String()
 }

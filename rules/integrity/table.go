@@ -39,6 +39,7 @@ const (
 	ruleLog        = "fim.log"
 	ruleDevice     = "fim.device-node"
 	ruleRegained   = "fim.regained"
+	ruleTwoViews   = "fim.two-views"
 	ruleLost       = "coverage.lost"
 )
 
@@ -73,6 +74,7 @@ var table = [...]Rule{
 	{ruleLog, "a log lost what it said", "logs only grow: what was there must stay as it was", rules.High, []string{"T1070.002"}},
 	{ruleDevice, "a device node outside /dev", "it reaches a disk or memory past all file permissions", rules.High, []string{"T1006"}},
 	{ruleRegained, "readable again", "a known gap is verified from now on", rules.Info, nil},
+	{ruleTwoViews, "the disk holds other bytes than the system shows", "who writes to the block device below a mounted file system plants what the next boot reads and nobody sees before", rules.Critical, []string{"T1006", "T1014"}},
 	{ruleLost, "no longer verified", "it was verified in the baseline and could not be read now: anything may have happened to it", rules.Medium, []string{"T1562"}},
 }
 

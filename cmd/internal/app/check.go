@@ -30,6 +30,7 @@ type CheckOptions struct {
 	NoState    bool     // nothing is written to the state folder
 	Quick      bool     // files with the times of the baseline need not be read
 	LeaveOut   []string // attributes that are not compared: they do not survive a copy
+	SecondLook string   // how many files to read past the page cache too: 1% or a number; "": none
 	Output     Output
 }
 
@@ -88,6 +89,7 @@ type check struct {
 	by      baseline.Signed // who signed the baseline
 	quick   *quick
 	leave   entry.Attr // not compared
+	look    *secondLook
 	pending *pendingJudge
 	saved   digest.Digest // the pending set
 
@@ -97,10 +99,9 @@ type check struct {
 	newGaps int64
 }
 
-func (c *check) options() error {
+func (c *check) options() (err error) {
 	c.failOn = c.cfg.FailOn
 	if c.o.FailOn != "" {
-		var err error
 		if c.failOn, err = rules.ParseSeverity(c.o.FailOn); err != nil {
 			return usageError("--fail-on: %w", err)
 		}
@@ -130,6 +131,9 @@ func (c *check) options() error {
 	}
 	if c.o.Quick && c.o.Baseline != "" {
 		return usageError("--quick and --baseline exclude each other: when the files of an export were read is not known")
+	}
+	if c.look, err = c.newSecondLook(); err != nil {
+		return err
 	}
 	if f := c.o.Output.Format; f != "" && f != "text" && f != "json" {
 		return usageError("--format: want text or json, not %q", f)
@@ -193,7 +197,11 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	opt.TempDir = c.tempDir()
 	spool := diff.NewSpool(c.tempDir(), opt.Workers, memoryUnder(debug.SetMemoryLimit(-1)).changes)
 	defer spool.Close()
+	defer c.look.close()
 	if err := c.scan(ctx, opt, spool); err != nil {
+		return c.broken(ctx, err)
+	}
+	if err := c.lookAgain(ctx, opt); err != nil {
 		return c.broken(ctx, err)
 	}
 	if c.result.Counts().All() > manyChanges {
@@ -292,29 +300,6 @@ func (c *check) vouched() error {
 	return c.notRolledBack(c.gen.Statement())
 }
 
-// limits are the paths of a partial check: there on the disk or in the
-// baseline.
-func (c *check) limits() ([]entry.Path, error) {
-	ps, err := c.paths(c.o.Paths)
-	if err != nil {
-		return nil, err
-	}
-	for i, p := range ps {
-		to, _, exists, err := c.root.Resolve(p)
-		if err == nil && exists && to.Dir() != p.Dir() && c.scope.eff.Decide(p).Rule == nil {
-			ps[i] = to
-			p = to
-		}
-		if _, _, known := c.gen.Lookup(p); !known && !exists {
-			return nil, usageError("path %q does not exist, on the disk or in the baseline", c.o.Paths[i])
-		}
-		if !reaches(c.scope.eff, p) {
-			return nil, usageError("path %q is not selected by the policy: see intact explain", c.o.Paths[i])
-		}
-	}
-	return ps, nil
-}
-
 // scan compares the root with the baseline.
 func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool) error {
 	found, changed, hidden, err := mountDrift(ctx, c.gen, c.root, c.scope)
@@ -334,6 +319,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	if opt.Trust = c.quick.trust(); opt.Trust != nil {
 		sink = &readSink{sink, &c.quick.files}
 	}
+	sink = c.look.through(sink)
 	stop := c.progress(opt.Progress, c.gen.Statement().Entries)
 	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps})
 	stop()

@@ -53,7 +53,7 @@ func (c *check) judge(ctx context.Context) error {
 func (c *check) allTold() error {
 	d := c.result.Counts()
 	changes := d.All() - d.Folded - d.Linked
-	if told := c.paper.w.Tally().Total(); told < changes {
+	if told := c.paper.w.Tally().Total() - int64(len(c.look.found())); told < changes {
 		return fmt.Errorf("%d changes gave only %d findings", changes, told)
 	}
 	return nil
@@ -167,8 +167,13 @@ func (c *check) finish() error {
 			return err
 		}
 	}
+	if text := c.lookNote(); text != "" {
+		if err := c.paper.w.Note(report.Note{Text: text}); err != nil {
+			return err
+		}
+	}
 	d := c.result.Counts()
-	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0, Quick: c.quick.outcome(c.stats)}
+	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0, Quick: c.quick.outcome(c.stats), Second: c.look.outcome()}
 	n := &t.Counts
 	n.Verified, n.KnownGaps = c.counts.Verified, c.counts.KnownGaps
 	n.Changed, n.Added, n.Removed, n.Renamed = d.Changed+d.Regained, d.Added, d.Removed, d.Renamed

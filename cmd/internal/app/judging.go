@@ -173,6 +173,9 @@ func (c *check) tell(ctx context.Context) error {
 		if s.change == nil {
 			return c.emit(s.finding)
 		}
+		if err := c.emitViews(s.change.Path); err != nil {
+			return err
+		}
 		n++
 		encoded = diff.AppendChange(encoded[:0], s.change)
 		if c.seen, c.seenBefore = c.pending.change(s.change, encoded); !c.seenBefore {
@@ -184,6 +187,9 @@ func (c *check) tell(ctx context.Context) error {
 		}
 		return w.AddEncoded(encoded, c.seen)
 	})
+	if err == nil {
+		err = c.emitViews("")
+	}
 	if err != nil || w == nil || n == 0 {
 		return err
 	}

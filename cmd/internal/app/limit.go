@@ -77,3 +77,26 @@ func (l *limitSink) finish(gaps *gapList) error {
 	}
 	return nil
 }
+
+// limits are the paths of a partial check: there on the disk or in the
+// baseline.
+func (c *check) limits() ([]entry.Path, error) {
+	ps, err := c.paths(c.o.Paths)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range ps {
+		to, _, exists, err := c.root.Resolve(p)
+		if err == nil && exists && to.Dir() != p.Dir() && c.scope.eff.Decide(p).Rule == nil {
+			ps[i] = to
+			p = to
+		}
+		if _, _, known := c.gen.Lookup(p); !known && !exists {
+			return nil, usageError("path %q does not exist, on the disk or in the baseline", c.o.Paths[i])
+		}
+		if !reaches(c.scope.eff, p) {
+			return nil, usageError("path %q is not selected by the policy: see intact explain", c.o.Paths[i])
+		}
+	}
+	return ps, nil
+}

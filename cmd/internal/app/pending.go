@@ -171,13 +171,13 @@ func (p *pendingJudge) close() {
 // that have no row.
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	list := c.rows
-	for _, f := range slices.Concat(c.drift, c.trusts) {
+	for _, f := range slices.Concat(c.drift, c.trusts, c.look.found()) {
 		if f.Rule == "trust.self" {
 			continue // it has a row
 		}
 		list = append(list, diff.RowChange{Kind: rowFinding, Key: findingKey(&f)})
 	}
-	var out []baseline.PendingRow
+	out := c.unlooked()
 	for _, r := range list {
 		since, ok := c.pending.rows[rowID(r)]
 		if !ok {
@@ -189,7 +189,7 @@ func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 }
 
 func findingKey(f *rules.Finding) []byte {
-	return []byte(f.Rule + "\x00" + f.Subject.Name)
+	return []byte(f.Rule + "\x00" + f.Subject.Name + f.Subject.Path)
 }
 
 // since returns when a finding was first seen, false if it is new. A finding

@@ -67,11 +67,13 @@ func (p *program) checkCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "leave-out", Usage: "do not compare these `ATTRIBUTES`, such as ctime,inode,device, which a copy of the files does not have"},
 			&cli.BoolFlag{Name: "no-state", Usage: "write nothing to the state folder"},
 			&cli.BoolFlag{Name: "quick", Usage: "leave files unread whose size, times and inode are as in the baseline, but for a random share; the verdict says so"},
+			&cli.StringFlag{Name: "second-look", Usage: "read a random `SHARE` of the unchanged files, as 1% or a number of them, past the page cache too: does the disk hold what the system shows?"},
 		}, outputFlags...),
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			return app.Check(p.ctx, &p.env, app.CheckOptions{
 				Paths: c.Args().Slice(), FailOn: c.String("fail-on"), Only: sets(c.StringSlice("only")), Skip: sets(c.StringSlice("skip")),
-				ExpectRoot: c.String("expect-root"), Baseline: c.String("baseline"), NoState: c.Bool("no-state"), Quick: c.Bool("quick"), LeaveOut: sets(c.StringSlice("leave-out")), Output: output(c),
+				ExpectRoot: c.String("expect-root"), Baseline: c.String("baseline"), NoState: c.Bool("no-state"), Quick: c.Bool("quick"),
+				LeaveOut: sets(c.StringSlice("leave-out")), SecondLook: c.String("second-look"), Output: output(c),
 			})
 		}),
 	}

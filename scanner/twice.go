@@ -1,0 +1,174 @@
+package scanner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"intact/scanner/digest"
+	"intact/scanner/dirfd"
+	"intact/scanner/entry"
+)
+
+// Errors of Twice.LookAgain: there was no second look.
+var (
+	// ErrOneView says that a file can be read through the page cache only.
+	ErrOneView = errors.New("it can be read through the page cache only")
+	// ErrMoved says that the file is not the one that was scanned any more, or
+	// changed meanwhile.
+	ErrMoved = errors.New("it changed after it was scanned")
+)
+
+// Twice looks again at files that a scan has read, past the page cache: who
+// writes to the disk below a mounted file system changes what the next boot
+// gets, and nothing that the page cache shows until then. It is safe for
+// concurrent use.
+type Twice struct {
+	root *dirfd.Root
+	rate *limiter
+}
+
+// NewTwice looks at files of r; it reads at most maxRate bytes a second, 0 does
+// not limit.
+func NewTwice(r *dirfd.Root, maxRate int64) *Twice {
+	return &Twice{root: r, rate: newLimiter(maxRate)}
+}
+
+// LookAgain reads p past the page cache. seen is what the scan found of it, with
+// content. It returns the digest of what the disk holds. Where that is not
+// seen.Digest, the page cache was read again and still gives seen.Digest, while
+// size and times were those of seen before and after: the two views of one file
+// differ. Errors wrap ErrOneView, ErrMoved, or say why it could not be read.
+func (t *Twice) LookAgain(ctx context.Context, p entry.Path, seen *entry.Entry) (disk digest.Digest, err error) {
+	f, err := t.open(p)
+	if err != nil {
+		return disk, err
+	}
+	defer f.Close()
+	if err := unmoved(f, seen); err != nil {
+		return disk, err
+	}
+	way, _ := f.PastCache()
+	if way != dirfd.Direct { // it takes the other view with it
+		if err := t.cached(ctx, f, seen); err != nil {
+			return disk, err
+		}
+	}
+	if disk, err = t.past(ctx, f, seen.Size); err != nil {
+		return disk, err
+	}
+	if err := unmoved(f, seen); err != nil || disk == seen.Digest {
+		return disk, err
+	}
+	if way == dirfd.Direct {
+		err = t.cached(ctx, f, seen)
+	} else {
+		var again digest.Digest
+		if again, err = t.past(ctx, f, seen.Size); err == nil && again != disk {
+			err = ErrMoved
+		}
+	}
+	if err == nil {
+		err = unmoved(f, seen)
+	}
+	return disk, err
+}
+
+// open opens p by descriptor, one name at a time. Nothing is asked of a file
+// system that can hang.
+func (t *Twice) open(p entry.Path) (f dirfd.File, err error) {
+	names := p.Components()
+	if len(names) == 0 {
+		return f, ErrMoved
+	}
+	d := t.root.Dir()
+	defer func() { d.Release() }()
+	at := entry.Path("/")
+	for i, c := range names {
+		n, err := dirfd.NewName(c)
+		if err != nil {
+			return f, err
+		}
+		at = at.Join([]byte(c))
+		if m := t.root.Mounts().At(at); m != nil && dirfd.CanHang(m.FSType) {
+			return f, fmt.Errorf("%w: %s can hang", ErrOneView, m.FSType)
+		}
+		var st dirfd.Stat
+		if err := d.Stat(n, true, &st); err != nil {
+			return f, fmt.Errorf("%w: %w", ErrMoved, err)
+		}
+		if m := t.root.Mounts().ByID(st.Mount); m == nil && t.root.Mounts().Known() || m != nil && (pseudoFS(m.FSType) || dirfd.CanHang(m.FSType)) {
+			return f, ErrOneView
+		}
+		if i == len(names)-1 {
+			if st.Kind != entry.File {
+				return f, ErrMoved
+			}
+			return d.OpenFile(n)
+		}
+		next, err := d.OpenPath(n)
+		if err != nil {
+			return f, fmt.Errorf("%w: %w", ErrMoved, err)
+		}
+		d.Release()
+		d = next
+	}
+	return f, ErrMoved
+}
+
+// unmoved returns ErrMoved if f is not as it was seen.
+func unmoved(f dirfd.File, seen *entry.Entry) error {
+	var st dirfd.Stat
+	if err := f.Stat(&st); err != nil {
+		return err
+	}
+	if st.Kind != entry.File || st.Inode != seen.Inode || st.Device != seen.Device || st.Size != seen.Size || st.Mtime != seen.Mtime || st.Ctime != seen.Ctime {
+		return ErrMoved
+	}
+	return nil
+}
+
+// past returns the digest of size bytes of what the disk holds.
+func (t *Twice) past(ctx context.Context, f dirfd.File, size int64) (digest.Digest, error) {
+	h := digest.New()
+	h.Reset(size)
+	err := f.ReadPast(size, func(b []byte) error {
+		t.rate.wait(ctx, len(b))
+		h.Write(b)
+		return ctx.Err()
+	})
+	switch {
+	case errors.Is(err, dirfd.ErrThroughCache):
+		err = fmt.Errorf("%w: %w", ErrOneView, err)
+	case err == io.ErrUnexpectedEOF:
+		err = ErrMoved
+	}
+	return h.Sum(), err
+}
+
+// cached returns ErrMoved if the page cache does not show what was seen.
+func (t *Twice) cached(ctx context.Context, f dirfd.File, seen *entry.Entry) error {
+	h := digest.New()
+	h.Reset(seen.Size)
+	buf := make([]byte, bufferSize)
+	for off := int64(0); off < seen.Size; {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), seen.Size-off)], off)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return ErrMoved
+		}
+		t.rate.wait(ctx, n)
+		h.Write(buf[:n])
+		off += int64(n)
+	}
+	if h.Sum() != seen.Digest {
+		return ErrMoved
+	}
+	return nil
+}
