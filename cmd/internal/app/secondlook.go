@@ -268,7 +268,9 @@ func (c *check) lookAgain(ctx context.Context, opt scanner.Options) error {
 		close(answers)
 	}()
 	for a := range answers {
-		l.take(a.path, a.seen.Digest, a.disk, a.err)
+		if l.take(a.path, a.seen.Digest, a.disk, a.err) && ctx.Err() == nil {
+			c.gaps.add(scanner.Gap{Path: a.path, Reason: scanner.ReasonIO, Detail: "past the page cache: " + a.err.Error(), Attrs: entry.Content})
+		}
 	}
 	l.inOrder()
 	if ctx.Err() != nil {
@@ -313,16 +315,20 @@ func (c *check) unchanged(sample iter.Seq2[[]byte, error]) iter.Seq2[[]byte, err
 	}
 }
 
-// take counts one look.
-func (l *secondLook) take(p entry.Path, cached, disk digest.Digest, err error) {
+// take counts one look. It reports whether the file should have been readable
+// and was not: where file systems have checksums, that is what a disk shows that
+// was written past them.
+func (l *secondLook) take(p entry.Path, cached, disk digest.Digest, err error) (gap bool) {
 	switch {
+	case errors.Is(err, scanner.ErrOneView):
+		l.out.Impossible++
+		l.oneView++
+	case errors.Is(err, scanner.ErrMoved):
+		l.out.Impossible++
+		l.moved++
 	case err != nil:
 		l.out.Impossible++
-		if errors.Is(err, scanner.ErrOneView) {
-			l.oneView++
-		} else if errors.Is(err, scanner.ErrMoved) {
-			l.moved++
-		}
+		return true
 	case disk == cached:
 		l.out.Files++
 	default:
@@ -332,4 +338,5 @@ func (l *secondLook) take(p entry.Path, cached, disk digest.Digest, err error) {
 			l.findings = append(l.findings, integrity.TwoViews(p, cached.String(), disk.String()))
 		}
 	}
+	return false
 }
