@@ -55,13 +55,13 @@ func Timeline(ctx context.Context, e *Env, o TimelineOptions) (Outcome, error) {
 		t.out.Add(ExitUsage)
 	}
 	if err := t.openBaseline(ctx); err != nil {
-		return Outcome{}, err
+		return t.out, err
 	}
 	if t.gen != nil {
 		defer t.gen.Close()
 	}
-	if err := t.choose(ctx); err != nil {
-		return Outcome{}, err
+	if err := t.choose(); err != nil {
+		return t.out, err
 	}
 	err = t.run(ctx)
 	return t.out, err
@@ -120,7 +120,6 @@ type timeline struct {
 	gen    *baseline.Generation // nil: no marks
 	accept *scope               // what the baseline's policy and the present one compare; nil without gen
 	list   *scope               // what is listed
-	limit  []entry.Path         // with PATHs: these and what they lead to
 	hidden map[entry.Path]scanner.Reason
 	gaps   *gapList
 	blind  known // nothing is known of what lies there now
@@ -177,7 +176,7 @@ func (t *timeline) openBaseline(ctx context.Context) error {
 }
 
 // choose decides what is listed where the baseline did not.
-func (t *timeline) choose(ctx context.Context) error {
+func (t *timeline) choose() error {
 	pol := t.cfg.Policy
 	switch {
 	case len(t.o.Paths) > 0:
@@ -185,11 +184,11 @@ func (t *timeline) choose(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		pol, t.limit = policy.AdHoc(paths), paths
+		pol = policy.AdHoc(paths)
 	case t.list != nil:
 		return nil
 	case t.cfgErr != nil:
-		return errors.New("neither baseline nor configuration say what to list: name PATHs")
+		return usageError("neither baseline nor configuration say what to list: name PATHs")
 	}
 	pol = bare(pol)
 	var err error
@@ -197,9 +196,6 @@ func (t *timeline) choose(ctx context.Context) error {
 		return err
 	}
 	if len(t.o.Paths) > 0 {
-		for _, a := range t.list.aliases {
-			t.limit = append(t.limit, a.To)
-		}
 		for p := range t.hidden { // they were named: look, but miss nothing there
 			t.blind[p] = true
 		}

@@ -155,8 +155,7 @@ func (t *timeline) missing(old *stored, p *page) error {
 	if err != nil {
 		return err
 	}
-	in := len(t.limit) == 0 || slices.ContainsFunc(t.limit, path.Under)
-	if in && !t.blind.has(path) && t.list.eff.Decide(path).Select {
+	if !t.blind.has(path) && t.list.eff.Decide(path).Select {
 		if err := p.addGone(path, old.entry); err != nil {
 			return err
 		}
