@@ -69,6 +69,15 @@ var goldens = map[string]func(w *Writer) error{
 		t.Quick = &Quick{Trusted: 170, Files: 190, Share: 5, Every: 30, Oldest: t0.Add(-72 * time.Hour)}
 		return w.Trailer(t)
 	},
+	"second": func(w *Writer) error {
+		w.Header(header())
+		w.Finding(rules.Finding{Set: "integrity", Rule: "fim.two-views", Severity: rules.Critical, New: true, Subject: file("/usr/bin/" + hostile),
+			Attributes: []rules.Value{val("content", hex64('a'), hex64('b'))}, Reasons: []string{"written past the file system"}, Attack: []string{"T1006"}})
+		w.Note(Note{Text: "no second look at files of the sample: 2 changed after they were scanned"})
+		t := trailer(Findings, 1, Counts{Selected: 200, Verified: 200, Bytes: 4000})
+		t.Second = &SecondLook{Files: 1234, Differing: 1, Impossible: 2}
+		return w.Trailer(t)
+	},
 	"gaps": func(w *Writer) error {
 		w.Header(header())
 		w.Gap(Gap{Subject: file("/etc/" + hostile), Reason: "changed while read", Attributes: []string{"content", "size"}})

@@ -213,6 +213,43 @@ func (l *secondLook) settle() error {
 	return nil
 }
 
+// lookTask is a file of the sample and what the scan found of it.
+type lookTask struct {
+	path entry.Path
+	seen *entry.Entry
+}
+
+type lookAnswer struct {
+	lookTask
+	disk digest.Digest
+	err  error
+}
+
+// feed gives out the sample until it ends or ctx does.
+func (c *check) feed(ctx context.Context, stop context.CancelCauseFunc, tasks chan<- lookTask) {
+	defer close(tasks)
+	defer func() {
+		if r := recover(); r != nil {
+			stop(fmt.Errorf("internal error: %v", r))
+		}
+	}()
+	for b, err := range c.unchanged(diff.Merge(c.look.sorter)) {
+		var t lookTask
+		if err == nil {
+			t.path, t.seen, err = parseSample(b)
+		}
+		if err != nil {
+			stop(err)
+			return
+		}
+		select {
+		case tasks <- t:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // lookAgain looks at the sample of a scan a second time, without those files
 // whose content was found changed.
 func (c *check) lookAgain(ctx context.Context, opt scanner.Options) error {
@@ -226,40 +263,14 @@ func (c *check) lookAgain(ctx context.Context, opt scanner.Options) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	twice := scanner.NewTwice(c.root, opt.MaxRate)
-	type task struct {
-		path entry.Path
-		seen *entry.Entry
-	}
-	type answer struct {
-		task
-		disk digest.Digest
-		err  error
-	}
-	tasks, answers := make(chan task, lookQueue), make(chan answer, lookQueue)
-	go func() {
-		defer close(tasks)
-		for b, err := range c.unchanged(diff.Merge(l.sorter)) {
-			var t task
-			if err == nil {
-				t.path, t.seen, err = parseSample(b)
-			}
-			if err != nil {
-				stop(err)
-				return
-			}
-			select {
-			case tasks <- t:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	tasks, answers := make(chan lookTask, lookQueue), make(chan lookAnswer, lookQueue)
+	go c.feed(ctx, stop, tasks)
 	var wg sync.WaitGroup
 	for range lookWorkers {
 		wg.Go(func() {
 			for t := range tasks {
 				disk, err := again(ctx, twice, t.path, t.seen)
-				answers <- answer{t, disk, err}
+				answers <- lookAnswer{t, disk, err}
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/scanner/entry"
+	"intact/scanner/policy"
 )
 
 // What comes out of the sorter, on disk or not, is what sorting in memory gives.
@@ -135,5 +136,28 @@ func TestWindow(t *testing.T) {
 		if _, err := o.window(now); err == nil {
 			t.Errorf("%+v is taken", o)
 		}
+	}
+}
+
+// A mount that is scanned by another process gets the policy as a text: what
+// comes of it must be the same.
+func TestBareIsCanonical(t *testing.T) {
+	want := bare(policy.Default())
+	got, err := policy.ParseCanonical(want.Canonical())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Rules) != len(want.Rules) {
+		t.Fatalf("%d rules of %d", len(got.Rules), len(want.Rules))
+	}
+	for _, p := range []*policy.Policy{want, got} {
+		for i := range p.Rules {
+			if s := p.Rules[i].Set; s != p.Rules[0].Set || s.Mask != statAttrs || s.Sweep || s.Log {
+				t.Errorf("rule %s compares %+v", p.Rules[i].Pattern, s)
+			}
+		}
+	}
+	if got.Rules[0].Set != want.Rules[0].Set {
+		t.Errorf("got %+v, want %+v", got.Rules[0].Set, want.Rules[0].Set)
 	}
 }
