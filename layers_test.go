@@ -41,12 +41,16 @@ var edges = map[string][]string{
 
 	"rules":           {"baseline/diff", "scanner/entry"},
 	"rules/integrity": {"rules", "baseline/diff", "scanner/entry"},
+	"rules/facts":     {},
+	"rules/pkgdb":     {"scanner/entry"},
+	"rules/hashlist":  {},
 
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
 	"cmd/internal/config": {"rules", "baseline/statement", "scanner/policy", "scanner/strict", "scanner/entry"},
 	"cmd/internal/app": {
 		"cmd/internal/config", "report", "rules", "rules/integrity",
+		"rules/facts", "rules/pkgdb", "rules/hashlist",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",
 	},

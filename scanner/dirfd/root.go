@@ -77,10 +77,19 @@ func (r *Root) Mounts() *Mounts { return r.mounts }
 // were followed. exists is false if a component is missing; the result is then
 // the resolved part with the rest of p appended.
 func (r *Root) Resolve(p entry.Path) (resolved entry.Path, links []entry.Path, exists bool, err error) {
-	todo := p.Components()
-	done := entry.Path("/")
 	dir := r.dir.Hold()
 	defer func() { dir.Release() }()
+	return r.follow(p, &dir, false)
+}
+
+// follow is Resolve from the root's own directory, *at, which the caller holds
+// and gives back. *at becomes the directory that the last name was looked up
+// in or, with enter, what p leads to, which must be a directory then.
+func (r *Root) follow(p entry.Path, at **Dir, enter bool) (resolved entry.Path, links []entry.Path, exists bool, err error) {
+	todo := p.Components()
+	done := entry.Path("/")
+	dir := *at
+	defer func() { *at = dir }()
 	for len(todo) > 0 {
 		c := todo[0]
 		todo = todo[1:]
@@ -128,7 +137,7 @@ func (r *Root) Resolve(p entry.Path) (resolved entry.Path, links []entry.Path, e
 			continue
 		}
 		done = here
-		if len(todo) == 0 {
+		if len(todo) == 0 && !enter {
 			return done, links, true, nil
 		}
 		if s.Kind != entry.Dir {

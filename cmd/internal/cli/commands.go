@@ -22,7 +22,7 @@ func noArgs(c *cli.Context) error {
 
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
-		p.initCommand(), p.checkCommand(), p.acceptCommand(), p.explainCommand(), p.policyCommand(), p.baselineCommand(), p.reportCommand(),
+		p.initCommand(), p.checkCommand(), p.verifyCommand(), p.acceptCommand(), p.explainCommand(), p.policyCommand(), p.baselineCommand(), p.reportCommand(),
 		p.historyCommand(), p.keyCommand(), p.hostCommand(), p.timelineCommand(),
 		{
 			Name: "scan-mount", Hidden: true, Usage: "scan one mount for a parent process (internal)",

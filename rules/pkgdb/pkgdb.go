@@ -1,0 +1,206 @@
+// Package pkgdb says which package owns a path, by the package database of the
+// root that is looked at. It reads through Root alone.
+//
+// A local database is weak evidence: it is not signed, and who can replace a
+// file can replace what the database says of it. It is read as what it is,
+// text that an intruder may have written: line by line, in bounded memory.
+package pkgdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"intact/scanner/entry"
+)
+
+// Root is where the database is read from. Links are followed inside the root.
+type Root interface {
+	// Open opens a regular file; fs.ErrNotExist if there is none.
+	Open(p entry.Path) (io.ReadCloser, error)
+	// List calls each for every name in a directory, in any order.
+	List(dir entry.Path, each func(name string, k entry.Kind) error) error
+	// Real returns what p leads to, and whether that exists.
+	Real(p entry.Path) (entry.Path, bool)
+}
+
+// State says what the database could be asked.
+type State string
+
+// The states.
+const (
+	Owned    State = "owned"
+	NoOwner  State = "no package"
+	Unknown  State = "unknown"     // the reason says why
+	Absent   State = "no database" // this root has none that is known here
+	Weakness       = "local database, unsigned"
+)
+
+// Answer is what is known of one path.
+type Answer struct {
+	State  State
+	Reason string // of Unknown; unescaped
+	Owners []Owner
+	More   int // owners beyond maxOwners
+}
+
+// Owner is one package that lists the path.
+type Owner struct {
+	Package  string     // with ":arch" where the database has it
+	Version  string     // "" where the status does not know the package
+	Status   string     // as "install ok installed"
+	Listed   entry.Path // the path as the database spells it
+	Conffile bool       // the administrator may edit it
+	Diverted bool       // the package's own path was diverted to the one asked for
+	MD5      string     // of the content, lower-case hex; "" where the database has none
+}
+
+// Bounds of what is kept and of what is read, in entries and in bytes.
+const (
+	maxOwners   = 8
+	maxAliases  = 64 // of one path
+	maxDiverted = 64 << 10
+	maxLine     = 256 << 10
+)
+
+const (
+	dpkgInfo       = entry.Path("/var/lib/dpkg/info")
+	dpkgStatus     = entry.Path("/var/lib/dpkg/status")
+	dpkgDiversions = entry.Path("/var/lib/dpkg/diversions")
+)
+
+// rpmFolders hold a database that is not read yet.
+var rpmFolders = [...]entry.Path{"/var/lib/rpm", "/usr/lib/sysimage/rpm"}
+
+// Owners answers for each of paths, which are free of links above their last
+// name: one pass over the lists of files for all of them. An error is ctx's;
+// what cannot be read is Unknown with its reason.
+func Owners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
+	out := make([]Answer, len(paths))
+	if _, ok := r.Real(dpkgStatus); !ok {
+		a := Answer{State: Absent}
+		for _, f := range rpmFolders {
+			if _, ok := r.Real(f); ok {
+				a = Answer{State: Unknown, Reason: "rpm database not read"}
+			}
+		}
+		for i := range out {
+			out[i] = a
+		}
+		return out, nil
+	}
+	q := &query{root: r, out: out, wanted: map[string][]spelling{}}
+	err := q.run(ctx, paths)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for i := range out {
+		switch {
+		case err != nil:
+			out[i] = Answer{State: Unknown, Reason: err.Error()}
+		case len(out[i].Owners) > 0:
+			out[i].State = Owned
+		default:
+			out[i].State = NoOwner
+		}
+	}
+	return out, nil
+}
+
+// spelling is one way in which the database may name a path that was asked for.
+type spelling struct {
+	index    int    // of the path
+	by       string // the package that diverts this path, "" if none
+	diverted bool   // the file that packages other than by list here is the one asked for
+}
+
+// query is one run of Owners over a dpkg database.
+type query struct {
+	root   Root
+	out    []Answer
+	wanted map[string][]spelling // by what a list may say
+	owned  map[string][]claim    // by package with its architecture
+}
+
+// claim is an owner that was found and what it owns.
+type claim struct{ index, owner int }
+
+func (q *query) run(ctx context.Context, paths []entry.Path) error {
+	links, err := q.topLinks()
+	if err != nil {
+		return err
+	}
+	for i, p := range paths {
+		q.want(string(p), spelling{index: i})
+		for link, to := range links {
+			if p.Under(to) && to != "/" {
+				q.want(string(link)+string(p[len(to):]), spelling{index: i})
+			}
+		}
+	}
+	if err := q.diversions(ctx); err != nil {
+		return err
+	}
+	q.owned = map[string][]claim{}
+	if err := q.lists(ctx); err != nil {
+		return err
+	}
+	if err := q.sums(ctx); err != nil {
+		return err
+	}
+	return q.status(ctx)
+}
+
+// want adds a spelling, unless there are too many of it or it is known.
+func (q *query) want(path string, s spelling) {
+	if have := q.wanted[path]; len(have) < maxAliases && !slices.Contains(have, s) {
+		q.wanted[path] = append(have, s)
+	}
+}
+
+// topLinks returns the links in "/" that lead to folders, /bin to /usr/bin on a
+// merged-usr system: packages may list paths through them.
+func (q *query) topLinks() (map[entry.Path]entry.Path, error) {
+	links := map[entry.Path]entry.Path{}
+	err := q.root.List("/", func(name string, k entry.Kind) error {
+		p := entry.Path("/" + name)
+		if k != entry.Symlink && k != entry.KindUnknown || len(links) == maxAliases {
+			return nil
+		}
+		if to, ok := q.root.Real(p); ok && to != p {
+			links[p] = to
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find links in /: %w", err)
+	}
+	return links, nil
+}
+
+// each reads a text file line by line. A file that is not there has no lines.
+func (q *query) each(ctx context.Context, p entry.Path, do func(line []byte) error) error {
+	f, err := q.root.Open(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %q: %w", p, err)
+	}
+	defer f.Close()
+	if err := eachLine(ctx, f, do); err != nil {
+		return fmt.Errorf("read %q: %w", p, err)
+	}
+	return nil
+}
+
+// packageOf returns what a file below info is about: "libc6:amd64.list" is the
+// list of libc6:amd64.
+func packageOf(name, suffix string) (string, bool) {
+	pkg, ok := strings.CutSuffix(name, suffix)
+	return pkg, ok && pkg != "" && !strings.ContainsAny(pkg, "/\x00")
+}
