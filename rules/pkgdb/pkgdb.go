@@ -95,6 +95,9 @@ func Owners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
 	}
 	q := &query{root: r, out: out, wanted: map[string][]spelling{}}
 	err := q.run(ctx, paths)
+	for i := range out { // lists come in no order
+		slices.SortFunc(out[i].Owners, func(a, b Owner) int { return strings.Compare(a.Package, b.Package) })
+	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
