@@ -1,0 +1,28 @@
+package pkgdb
+
+import (
+	"strings"
+	"testing"
+)
+
+func FuzzParseSum(f *testing.F) {
+	f.Add([]byte("b1946ac92492d2347c6235b4d2611184  usr/bin/tool"))
+	f.Add([]byte("B1946AC92492D2347C6235B4D2611184 *./a b\xff"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		sum, path, ok := parseSum(line)
+		if ok != (sum != "") && ok || ok && (len(sum) != 32 || path[0] != '/' || !strings.HasSuffix(string(line), path[1:])) {
+			t.Errorf("%q: %q %q", line, sum, path)
+		}
+	})
+}
+
+func FuzzParseConffile(f *testing.F) {
+	f.Add([]byte(" /etc/a b b1946ac92492d2347c6235b4d2611184 obsolete"))
+	f.Add([]byte("\t/etc/x newconffile remove-on-upgrade"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		path, sum, ok := parseConffile(line)
+		if ok && (path[0] != '/' || sum != "" && len(sum) != 32 || !strings.Contains(string(line), path)) {
+			t.Errorf("%q: %q %q", line, path, sum)
+		}
+	})
+}
