@@ -33,6 +33,7 @@ type State string
 
 // The states.
 const (
+	NotAsked State = "not asked" // what was found is no file of this root
 	Owned    State = "owned"
 	NoOwner  State = "no package"
 	Unknown  State = "unknown"     // the reason says why

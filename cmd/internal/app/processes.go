@@ -36,6 +36,13 @@ type running struct {
 	foreign bool
 }
 
+// fileless is a process that can run memory which no file is behind, as one
+// with a compiler of its own does.
+type fileless struct {
+	process
+	mappings int64
+}
+
 // census counts what was found out about running things, and what was not.
 type census struct {
 	processes int64 // looked into
@@ -44,6 +51,7 @@ type census struct {
 	denied    int64 // processes that could not be looked into
 	failed    int64 // mappings that could not be
 	unasked   int64 // processes of which not even the executable is known
+	without   []fileless
 
 	subjects []*subject
 	by       map[fileID]*subject
@@ -67,10 +75,15 @@ func (v *verify) processes(ctx context.Context) ([]*subject, error) {
 		if err != nil {
 			return nil, err
 		}
+		before := v.running.processes + v.running.denied
 		err = v.process(ctx, p)
 		p.Close()
 		if err != nil {
 			return nil, err
+		}
+		if v.running.processes+v.running.denied == before {
+			v.env.warn("process %d has no executable: a thread of the kernel, or it has ended", pid)
+			v.out.Add(ExitIncomplete)
 		}
 	}
 	if !v.o.AllRunning {
@@ -130,9 +143,10 @@ func (v *verify) process(ctx context.Context, p *facts.Process) error {
 		return nil // its mappings are denied too, and it is counted
 	}
 	seen := map[fileID]bool{}
+	anonymous := int64(0)
 	err = p.Mappings(func(m facts.Mapping) error {
 		if m.Anonymous() {
-			v.running.anonymous++
+			anonymous++
 			return nil
 		}
 		id := fileID{unix.Mkdev(m.Major, m.Minor), m.Inode}
@@ -147,6 +161,10 @@ func (v *verify) process(ctx context.Context, p *facts.Process) error {
 	}
 	if err != nil {
 		v.notRead(p.PID, err)
+	}
+	if anonymous > 0 {
+		v.running.anonymous += anonymous
+		v.running.without = append(v.running.without, fileless{who, anonymous})
 	}
 	return nil
 }

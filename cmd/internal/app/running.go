@@ -53,10 +53,13 @@ func (v *verify) place(ctx context.Context, s *subject, st *dirfd.Stat) {
 	case v.isMemfd(name, st):
 		s.run.verdict = verdictMemfd
 		return
+	case v.isAt(s, name, st), marked && v.isAt(s, bare, st):
+		return // in whatever mount namespace: a service may have its own
+	case s.run.foreign && st.Nlink == 0:
+		s.path, s.run.verdict = entry.Path(bare), verdictDeleted
+		return
 	case s.run.foreign:
 		s.elsewhere("runs in another mount namespace: its path is not one of this root")
-		return
-	case v.isAt(s, name, st), marked && v.isAt(s, bare, st):
 		return
 	}
 	if marked {

@@ -180,13 +180,11 @@ func (s *subject) unread() bool {
 // codes are the exit codes that a subject asks for.
 func (s *subject) codes() (codes []int) {
 	switch s.verdict {
-	case verdictSame, verdictKnownGood:
-	case verdictUnverified:
-		codes = append(codes, ExitIncomplete)
+	case verdictSame, verdictKnownGood, verdictUnverified:
 	default:
 		codes = append(codes, ExitFindings)
 	}
-	if s.look != nil && (s.unread() || s.lost != 0) {
+	if s.verdict == verdictUnverified || s.unread() {
 		codes = append(codes, ExitIncomplete)
 	}
 	return codes

@@ -169,7 +169,11 @@ func (v *verify) tellJSON(s *subject) error {
 			j.Gaps = append(j.Gaps, jsonGap{string(g.Reason), report.Prose(g.Detail), names(g.Attrs)})
 		}
 	}
-	b, err := report.Line(j)
+	return v.line(j)
+}
+
+func (v *verify) line(record any) error {
+	b, err := report.Line(record)
 	if err != nil {
 		return err
 	}
@@ -200,7 +204,10 @@ func (v *verify) object(j *jsonSubject, l *scanner.Look) {
 
 func (s *subject) jsonOwned() jsonOwned {
 	j := jsonOwned{State: s.pkg.State, Reason: report.Prose(s.pkg.Reason), More: s.pkg.More}
-	if s.pkg.State == pkgdb.Owned {
+	switch s.pkg.State {
+	case "":
+		j.State = pkgdb.NotAsked
+	case pkgdb.Owned:
 		j.Trust = pkgdb.Weakness
 	}
 	for i := range s.pkg.Owners {
@@ -256,8 +263,19 @@ type jsonGeneration struct {
 	Root       string `json:"root"`
 }
 
+type jsonFileless struct {
+	Type string `json:"type"`
+	jsonProcess
+	Mappings int64 `json:"anonymous_mappings"`
+}
+
 func (v *verify) tellTrailer() error {
 	c := &v.running
+	for _, f := range c.without {
+		if err := v.line(jsonFileless{"process", jsonProcesses([]process{f.process})[0], f.mappings}); err != nil {
+			return err
+		}
+	}
 	j := jsonEnd{
 		Type: "trailer", Format: verifyFormat, Exit: v.out.Exit(), Exits: append([]int{}, v.out.Exits()...), Counts: map[string]int64{},
 		Processes: c.processes, Anonymous: c.anonymous, Special: c.special, Denied: c.denied, Failed: c.failed, Unasked: c.unasked,
@@ -268,10 +286,5 @@ func (v *verify) tellTrailer() error {
 	if v.gen != nil {
 		j.Baseline = &jsonGeneration{v.gen.Statement().Generation, v.gen.Root().Named()}
 	}
-	b, err := report.Line(j)
-	if err != nil {
-		return err
-	}
-	_, err = v.w.Write(b)
-	return err
+	return v.line(j)
 }

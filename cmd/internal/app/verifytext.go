@@ -248,6 +248,9 @@ func (v *verify) tellEnd() error {
 	if v.o.Format == "json" {
 		return v.tellTrailer()
 	}
+	for _, f := range v.running.without {
+		fmt.Fprintf(v.w, "process %d (%s) has executable memory without a file, mappings: %d\n", f.pid, report.Escape(f.name), f.mappings)
+	}
 	var w []string
 	for _, k := range order {
 		if n := v.counts[k]; n > 0 {

@@ -1,0 +1,153 @@
+package app
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"intact/report"
+	"intact/rules/pkgdb"
+	"intact/scanner"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
+
+var updateGolden = flag.Bool("update", false, "write the golden files")
+
+// deceptive is in every name of the golden files.
+const deceptive = "evil\n\x1b[31mred\u202egnp.\u200b\xff'\"\\x41 "
+
+// goldenSubjects are one of each kind of verdict, with hostile bytes wherever
+// some can come from a disk, a process or a package database.
+func goldenSubjects() []*subject {
+	look := func(text string, mode uint16) *scanner.Look {
+		l := &scanner.Look{Entry: entry.Entry{Kind: entry.File, Mode: mode, UID: 7, GID: 8, Size: int64(len(text)), Digest: digest.Sum([]byte(text)), Hashed: int64(len(text))}}
+		l.Entry.Have = entry.Type | entry.Mode | entry.UID | entry.GID | entry.Size | entry.Content | entry.Caps
+		l.SHA256[0], l.MD5[0] = 0xab, 0xcd
+		return l
+	}
+	md5 := "cd" + strings.Repeat("00", 15)
+	owner := pkgdb.Answer{State: pkgdb.Owned, More: 3, Owners: []pkgdb.Owner{
+		{Package: "p" + deceptive, Version: "1" + deceptive, Status: deceptive, MD5: md5}, {Package: "q", Version: "2", Conffile: true, Diverted: true, MD5: strings.Repeat("11", 16)},
+	}}
+	p := entry.Path("/" + deceptive)
+	old := look("old", 0o644).Entry
+	old.UID = 0
+	capped := look("new", 0o6755)
+	capped.Entry.Caps = []byte("bad" + deceptive)
+	link := &scanner.Look{Entry: entry.Entry{Kind: entry.Symlink, Mode: 0o777, Target: []byte(deceptive), Have: entry.Type | entry.Mode | entry.Target}}
+	closed := &scanner.Look{Path: p, Gaps: []scanner.Gap{{Path: p, Reason: scanner.ReasonIO, Detail: "read " + deceptive}, {Path: p, Reason: scanner.ReasonPermission, Attrs: entry.Content}}}
+	procs := []process{{12, deceptive}, {13, "cat"}}
+	mask := entry.Set{Mask: entry.All}
+	list := []*subject{
+		{path: p, real: p, look: look("same", 0o755), base: baseSame, pkg: owner, runBy: procs, runMore: 2},
+		{path: p, real: p, look: capped, old: &old, set: mask, base: baseDiffers, diff: entry.Mode | entry.UID | entry.Content | entry.Size | entry.Caps, pkg: pkgdb.Answer{State: pkgdb.NoOwner}},
+		{path: p, real: p, old: &old, base: baseRemoved, pkg: pkgdb.Answer{State: pkgdb.Unknown, Reason: "because of " + deceptive}},
+		{path: p, real: "/else" + p, look: link, base: baseDiffers, astray: true, leads: p},
+		{path: p, real: p, look: closed, base: baseAbsent, pkg: pkgdb.Answer{State: pkgdb.Absent}},
+		{path: p, real: p, look: look("good", 0o644), base: baseNone, good: []listed{{deceptive, 3}}},
+		{path: p, real: p, look: look("bad", 0o644), base: baseSame, bad: []listed{{deceptive, 1}, {"other", 2}}, good: []listed{{"x", 9}}},
+		{path: p, real: p, look: look("meta", 0o644), base: baseSame, uncovers: true, unknown: entry.Content | entry.ACL},
+		{path: p, look: look("runs", 0o755), base: baseElsewhere, run: &running{role: "executable", verdict: verdictDeleted, procs: procs, more: 4}},
+		{path: p, look: look("runs", 0o755), base: baseElsewhere, run: &running{role: "mapped", verdict: verdictReplaced, procs: procs, other: look("disk", 0o755)}},
+		{path: p, look: look("runs", 0o755), base: baseElsewhere, run: &running{role: "mapped", verdict: verdictReplaced, procs: procs, other: look("runs", 0o755)}},
+		{path: "/memfd:x (deleted)", look: look("runs", 0o755), base: baseElsewhere, run: &running{role: "executable", verdict: verdictMemfd, procs: procs}},
+		{base: baseElsewhere, run: &running{role: "module", verdict: verdictNoFile, procs: []process{{0, deceptive}}}},
+		{path: "/lib/m.ko", real: "/usr/lib/m.ko", look: look("m", 0o644), base: baseUnselected, run: &running{role: "module", here: true, procs: []process{{0, "m"}}}},
+		{path: p, real: p, look: look("x", 0o644), base: baseUntrusted},
+	}
+	for _, s := range list {
+		s.verdict = s.judge()
+	}
+	return list
+}
+
+func TestVerifyGolden(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		var out bytes.Buffer
+		v := &verify{
+			session: &session{env: &Env{}, users: &accounts{users: map[uint32]string{0: "root", 7: deceptive}, groups: map[uint32]string{8: deceptive}}},
+			o:       VerifyOptions{Format: format}, w: bufio.NewWriter(&out), counts: map[verdict]int64{},
+		}
+		for _, s := range goldenSubjects() {
+			if err := v.tell(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.w.Flush()
+		text := out.String()
+		if report.Prose(strings.ReplaceAll(text, "\n", "")) != strings.ReplaceAll(text, "\n", "") {
+			t.Errorf("%s: not harmless", format)
+		}
+		name := "testdata/verify." + format
+		if *updateGolden {
+			if err := os.MkdirAll("testdata", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, out.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants := strings.Split(string(want), "\n")
+		for i, l := range strings.Split(text, "\n") {
+			if i >= len(wants) || l != wants[i] {
+				t.Fatalf("%s:%d differs (-update writes it anew); got:\n%s", name, i+1, l)
+			}
+		}
+	}
+}
+
+func TestVerifyCodes(t *testing.T) {
+	want := map[verdict][]int{
+		verdictSame: nil, verdictKnownGood: nil, verdictUnverified: {ExitIncomplete},
+		verdictKnownBad: {1}, verdictMemfd: {1}, verdictDeleted: {1}, verdictReplaced: {1}, verdictNoFile: {1}, verdictRemoved: {1}, verdictDiffers: {1},
+		verdictMetadata: {1}, verdictAbsent: {1}, verdictUnselected: {1}, verdictNone: {1}, verdictUntrusted: {1},
+	}
+	for _, k := range order {
+		if got := (&subject{verdict: k}).codes(); !slices.Equal(got, want[k]) {
+			t.Errorf("%s: exits with %v, want %v", k, got, want[k])
+		}
+	}
+	if len(order) != len(want) {
+		t.Errorf("%d verdicts are ordered, %d known", len(order), len(want))
+	}
+	// What was accepted and cannot be read now is no "same".
+	s := &subject{look: &scanner.Look{Entry: entry.Entry{Kind: entry.File, Have: entry.Type}}, base: baseSame, lost: entry.Content}
+	if s.verdict = s.judge(); s.verdict != verdictUnverified || !slices.Equal(s.codes(), []int{ExitIncomplete}) {
+		t.Errorf("got %s, %v", s.verdict, s.codes())
+	}
+	s.base, s.diff = baseDiffers, entry.Mode
+	if s.verdict = s.judge(); s.verdict != verdictDiffers || !slices.Equal(s.codes(), []int{ExitFindings, ExitIncomplete}) {
+		t.Errorf("got %s, %v", s.verdict, s.codes())
+	}
+}
+
+func FuzzReadNames(f *testing.F) {
+	f.Add([]byte("a\n\nb c\n\xff"), false)
+	f.Add([]byte("a\x00\x00b\nc\x00"), true)
+	f.Fuzz(func(t *testing.T, list []byte, null bool) {
+		end := "\n"
+		if null {
+			end = "\x00"
+		}
+		want := slices.DeleteFunc(strings.Split(string(list), end), func(s string) bool { return s == "" })
+		var got []string
+		for n, err := range readNames(bytes.NewReader(list), null) {
+			if err != nil {
+				return // a name that is too long
+			}
+			got = append(got, n)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", list, got, want)
+		}
+	})
+}
