@@ -83,7 +83,7 @@ func (x *Examiner) Path(ctx context.Context, p entry.Path, prefix func(entry.Pat
 	st.Fill(&l.Entry)
 	switch {
 	case st.Kind == entry.File:
-		x.named(ctx, l, at, n, &st, want)
+		x.named(ctx, l, at, n, want)
 	case st.Kind == entry.Dir:
 		x.dir(l, at, n, &st)
 	default:
@@ -97,9 +97,9 @@ func (l *Look) gap(err error, missing entry.Attr) {
 	l.Gaps = append(l.Gaps, Gap{Path: l.Path, Reason: reasonOf(err), Detail: detailOf(err), Attrs: missing})
 }
 
-// named opens a name that is a regular file. What was opened must be the file
-// that was looked at.
-func (x *Examiner) named(ctx context.Context, l *Look, at *dirfd.Dir, n dirfd.Name, st *dirfd.Stat, prefix int64) {
+// named opens a name that was a regular file. What counts from then on is what
+// was opened.
+func (x *Examiner) named(ctx context.Context, l *Look, at *dirfd.Dir, n dirfd.Name, prefix int64) {
 	f, err := at.OpenFile(n)
 	if err != nil {
 		err2 := x.xattrs.OfName(at, n, func(name, value []byte) { addXattr(&l.Entry, name, value) })
@@ -108,11 +108,6 @@ func (x *Examiner) named(ctx context.Context, l *Look, at *dirfd.Dir, n dirfd.Na
 		return
 	}
 	defer f.Close()
-	var now dirfd.Stat
-	if err := f.Stat(&now); err != nil || now.Kind != entry.File || now.Inode != st.Inode || now.Device != st.Device {
-		l.gap(errReplaced, openAttrs)
-		return
-	}
 	x.open(ctx, l, f, prefix)
 }
 

@@ -105,10 +105,16 @@ func TestExamineKinds(t *testing.T) {
 
 // What is written to while it is read has no digest; a log may grow.
 func TestExamineMoving(t *testing.T) {
-	x, dir := examiner(t)
+	dir := t.TempDir()
+	r, err := dirfd.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	x := scanner.NewExaminer(r, 32<<20) // a pass takes longer than a write
 	file := filepath.Join(dir, "f")
-	put(t, file, random(2<<20))
-	done, ended := make(chan struct{}), make(chan struct{})
+	put(t, file, random(4<<20))
+	done, ended, began := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
 	go func() {
 		defer close(ended)
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
@@ -122,9 +128,14 @@ func TestExamineMoving(t *testing.T) {
 				return
 			default:
 				_, _ = f.Write([]byte("more")) // it is there to be written to
+				select {
+				case began <- struct{}{}:
+				default:
+				}
 			}
 		}
 	}()
+	<-began
 	l, err := x.Path(context.Background(), "/f", nil)
 	grown, err2 := x.Path(context.Background(), "/f", func(entry.Path) int64 { return 1 << 20 })
 	close(done)
@@ -135,6 +146,46 @@ func TestExamineMoving(t *testing.T) {
 	if b, _ := os.ReadFile(file); err2 != nil || grown.Prefix == nil || *grown.Prefix != digest.Sum(b[:1<<20]) || grown.Entry.Digest != digest.Sum(b[:grown.Entry.Hashed]) {
 		t.Errorf("%+v, %v", grown, err2)
 	}
+}
+
+// A name that changes hands meanwhile: digest, inode and mode are of one file.
+func TestExamineSwapped(t *testing.T) {
+	x, dir := examiner(t)
+	name := func(n string) string { return filepath.Join(dir, n) }
+	inodes := map[uint64]digest.Digest{}
+	for _, n := range []string{"f", "g"} {
+		put(t, name(n), []byte(n))
+		var st unix.Stat_t
+		if err := unix.Stat(name(n), &st); err != nil {
+			t.Fatal(err)
+		}
+		inodes[st.Ino] = digest.Sum([]byte(n))
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = unix.Renameat2(unix.AT_FDCWD, name("f"), unix.AT_FDCWD, name("g"), unix.RENAME_EXCHANGE) // or not: then nothing is tested
+			}
+		}
+	}()
+	for range 500 {
+		l, err := x.Path(context.Background(), "/f", nil)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		if l.Entry.Have&entry.Content != 0 && inodes[l.Entry.Inode] != l.Entry.Digest {
+			t.Errorf("the digest of one file with the inode of another: %+v", l)
+			break
+		}
+	}
+	close(done)
+	<-ended
 }
 
 // A huge file takes no more memory than a small one.
@@ -179,14 +230,16 @@ func TestExamineFile(t *testing.T) {
 	if err != nil || l.Entry.Digest != digest.Sum([]byte("old")) || l.Entry.Nlink != 0 || len(l.Gaps) > 0 {
 		t.Errorf("%+v, %v", l, err)
 	}
-	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := dirfd.OpenedFile(d)
-	defer folder.Close()
-	if l, err := x.File(context.Background(), folder); err != nil || len(l.Gaps) != 1 || l.Entry.Have&entry.Content != 0 {
-		t.Errorf("a folder: %+v, %v", l, err)
+	for _, other := range []string{dir, "/dev/null"} {
+		fd, err := unix.Open(other, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := dirfd.OpenedFile(fd)
+		defer f.Close()
+		if l, err := x.File(context.Background(), f); err != nil || len(l.Gaps) != 1 || l.Entry.Have&entry.Content != 0 {
+			t.Errorf("%s: %+v, %v", other, l, err)
+		}
 	}
 	if !bytes.Equal(l.SHA256[:4], []byte{0xcb, 0xa0, 0x6b, 0x57}) {
 		t.Errorf("sha256 %x", l.SHA256)

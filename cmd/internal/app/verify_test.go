@@ -310,6 +310,23 @@ func TestVerifyNamespace(t *testing.T) {
 	}
 }
 
+// More names than are looked at together: lists are read again for the rest.
+func TestVerifyManyNames(t *testing.T) {
+	s := newSite(t, "")
+	s.write("f", "hello\n")
+	list := filepath.Join(s.tree, "list")
+	s.must(os.WriteFile(list, []byte("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03  x\n"), 0o644))
+	const count = 5000
+	names := strings.Repeat(filepath.Join(s.tree, "f")+"\x00", count)
+	r := s.run(func(ctx context.Context, e *app.Env) (app.Outcome, error) {
+		e.Stdin = strings.NewReader(names)
+		return app.Verify(ctx, e, app.VerifyOptions{Paths: []string{"-"}, Null: true, KnownGood: []string{list}, Format: "json"})
+	})
+	if got := readSeen(t, r.stdout); r.exit != 0 || len(got) != count+1 || got[count-1].Verdict != "known good" {
+		t.Errorf("%d lines, %v", len(got), r)
+	}
+}
+
 // A process without an executable was not verified: a zombie here, a thread of
 // the kernel elsewhere.
 func TestVerifyNothingToRun(t *testing.T) {

@@ -42,12 +42,14 @@ func goldenSubjects() []*subject {
 	link := &scanner.Look{Entry: entry.Entry{Kind: entry.Symlink, Mode: 0o777, Target: []byte(deceptive), Have: entry.Type | entry.Mode | entry.Target}}
 	closed := &scanner.Look{Path: p, Gaps: []scanner.Gap{{Path: p, Reason: scanner.ReasonIO, Detail: "read " + deceptive}, {Path: p, Reason: scanner.ReasonPermission, Attrs: entry.Content}}}
 	procs := []process{{12, deceptive}, {13, "cat"}}
+	was := entry.Entry{Kind: entry.Symlink, Target: []byte("was" + deceptive), Have: entry.Type | entry.Target}
 	mask := entry.Set{Mask: entry.All}
 	list := []*subject{
 		{path: p, real: p, look: look("same", 0o755), base: baseSame, pkg: owner, runBy: procs, runMore: 2},
 		{path: p, real: p, look: capped, old: &old, set: mask, base: baseDiffers, diff: entry.Mode | entry.UID | entry.Content | entry.Size | entry.Caps, pkg: pkgdb.Answer{State: pkgdb.NoOwner}},
 		{path: p, real: p, old: &old, base: baseRemoved, pkg: pkgdb.Answer{State: pkgdb.Unknown, Reason: "because of " + deceptive}},
 		{path: p, real: "/else" + p, look: link, base: baseDiffers, astray: true, leads: p},
+		{path: p, real: p, look: link, old: &was, base: baseDiffers, diff: entry.Target},
 		{path: p, real: p, look: closed, base: baseAbsent, pkg: pkgdb.Answer{State: pkgdb.Absent}},
 		{path: p, real: p, look: look("good", 0o644), base: baseNone, good: []listed{{deceptive, 3}}},
 		{path: p, real: p, look: look("bad", 0o644), base: baseSame, bad: []listed{{deceptive, 1}, {"other", 2}}, good: []listed{{"x", 9}}},
