@@ -101,7 +101,7 @@ func ModuleFiles(dep io.Reader, wanted []string) (map[string]string, error) {
 		if !ok {
 			return fmt.Errorf("%w: %.80q", ErrModule, line)
 		}
-		if name := moduleOf(file); want[name] && out[name] == "" {
+		if name := moduleOf(file); name != "" && want[name] && out[name] == "" {
 			out[name] = file
 		}
 		return nil
