@@ -24,8 +24,9 @@ type Root interface {
 	Open(p entry.Path) (io.ReadCloser, error)
 	// List calls each for every name in a directory, in any order.
 	List(dir entry.Path, each func(name string, k entry.Kind) error) error
-	// Real returns what p leads to, and whether that exists.
-	Real(p entry.Path) (entry.Path, bool)
+	// Real returns what p leads to, and whether that exists. An error says
+	// that it cannot be known.
+	Real(p entry.Path) (to entry.Path, exists bool, err error)
 }
 
 // State says what the database could be asked.
@@ -82,13 +83,7 @@ var rpmFolders = [...]entry.Path{"/var/lib/rpm", "/usr/lib/sysimage/rpm"}
 // what cannot be read is Unknown with its reason.
 func Owners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
 	out := make([]Answer, len(paths))
-	if _, ok := r.Real(dpkgStatus); !ok {
-		a := Answer{State: Absent}
-		for _, f := range rpmFolders {
-			if _, ok := r.Real(f); ok {
-				a = Answer{State: Unknown, Reason: "rpm database not read"}
-			}
-		}
+	if a := which(r); a.State != "" {
 		for i := range out {
 			out[i] = a
 		}
@@ -113,6 +108,22 @@ func Owners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
 		}
 	}
 	return out, nil
+}
+
+// which looks for a database: the answer is empty where it is one of dpkg, and
+// else that for every path.
+func which(r Root) Answer {
+	for i, p := range append([]entry.Path{dpkgStatus}, rpmFolders[:]...) {
+		switch _, ok, err := r.Real(p); {
+		case err != nil:
+			return Answer{State: Unknown, Reason: fmt.Sprintf("look for %q: %v", p, err)}
+		case ok && i == 0:
+			return Answer{}
+		case ok:
+			return Answer{State: Unknown, Reason: "rpm database not read"}
+		}
+	}
+	return Answer{State: Absent}
 }
 
 // spelling is one way in which the database may name a path that was asked for.
@@ -175,7 +186,7 @@ func (q *query) topLinks() (map[entry.Path]entry.Path, error) {
 		if k != entry.Symlink && k != entry.KindUnknown || len(links) == maxAliases {
 			return nil
 		}
-		if to, ok := q.root.Real(p); ok && to != p {
+		if to, ok, err := q.root.Real(p); err == nil && ok && to != p { // one that leads astray leads nowhere
 			links[p] = to
 		}
 		return nil

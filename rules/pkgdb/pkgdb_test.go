@@ -53,16 +53,19 @@ func (r tree) List(dir entry.Path, each func(string, entry.Kind) error) error {
 	return nil
 }
 
-func (r tree) Real(p entry.Path) (entry.Path, bool) {
+func (r tree) Real(p entry.Path) (entry.Path, bool, error) {
+	if p == r.fail {
+		return p, false, fs.ErrPermission
+	}
 	if to, ok := r.links[p]; ok {
-		return to, true
+		return to, true, nil
 	}
 	for f := range r.files {
 		if f.Under(p) {
-			return p, true
+			return p, true, nil
 		}
 	}
-	return p, false
+	return p, false, nil
 }
 
 const (
@@ -153,6 +156,7 @@ func TestStates(t *testing.T) {
 		"diverted to": func(r *tree) { r.files["/var/lib/dpkg/diversions"] = "/a\nb\nc\n" },
 		"status":      func(r *tree) { r.files["/var/lib/dpkg/status"] = "Package\n" },
 		"closed":      func(r *tree) { r.fail = info + "d.list" },
+		"hidden":      func(r *tree) { r.fail = "/var/lib/dpkg/status" },
 	} {
 		r := debian()
 		spoil(&r)

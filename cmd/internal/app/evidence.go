@@ -214,7 +214,7 @@ type packageRoot struct{ *dirfd.Root }
 
 func (r packageRoot) Open(p entry.Path) (io.ReadCloser, error) { return r.OpenFile(p) }
 
-func (r packageRoot) Real(p entry.Path) (entry.Path, bool) {
+func (r packageRoot) Real(p entry.Path) (entry.Path, bool, error) {
 	to, _, exists, err := r.Resolve(p)
-	return to, err == nil && exists
+	return to, exists, err
 }

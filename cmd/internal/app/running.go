@@ -147,7 +147,7 @@ func (v *verify) modules(ctx context.Context, proc facts.Proc) error {
 		return err
 	}
 	dir := entry.Path("/lib/modules").Join([]byte(release))
-	files := map[string]string{}
+	var files map[string]string
 	dep, err := v.root.OpenFile(dir.Join([]byte("modules.dep")))
 	if err == nil {
 		files, err = facts.ModuleFiles(dep, names)
@@ -156,19 +156,24 @@ func (v *verify) modules(ctx context.Context, proc facts.Proc) error {
 	if err != nil {
 		v.env.warn("which files the kernel modules are from is not known: %v", err)
 		v.out.Add(ExitIncomplete)
-		files = map[string]string{}
+		files = nil
 	}
 	for _, n := range names {
-		if err := v.module(ctx, dir, n, files[n]); err != nil {
+		if err := v.module(ctx, dir, n, files); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *verify) module(ctx context.Context, dir entry.Path, name, file string) error {
+// module looks at the file of one module; files is nil where they are not known.
+func (v *verify) module(ctx context.Context, dir entry.Path, name string, files map[string]string) error {
 	s := &subject{run: &running{role: "module", verdict: verdictNoFile, procs: []process{{0, name}}}, base: baseElsewhere}
 	v.running.subjects = append(v.running.subjects, s)
+	file := files[name]
+	if files == nil {
+		s.run.verdict = "" // unverified
+	}
 	if file == "" {
 		return nil
 	}

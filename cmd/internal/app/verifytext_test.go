@@ -3,16 +3,21 @@ package app
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"flag"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"intact/report"
+	"intact/rules/facts"
 	"intact/rules/pkgdb"
 	"intact/scanner"
 	"intact/scanner/digest"
+	"intact/scanner/dirfd"
 	"intact/scanner/entry"
 )
 
@@ -129,6 +134,55 @@ func TestVerifyCodes(t *testing.T) {
 	s.base, s.diff = baseDiffers, entry.Mode
 	if s.verdict = s.judge(); s.verdict != verdictDiffers || !slices.Equal(s.codes(), []int{ExitFindings, ExitIncomplete}) {
 		t.Errorf("got %s, %v", s.verdict, s.codes())
+	}
+}
+
+// Kernel modules are looked up in modules.dep of the running release.
+func TestVerifyModules(t *testing.T) {
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	write(at("proc/modules"), "good_one 1 0 - Live 0x0\nghost 1 0 - Live 0x0\ngone 1 0 - Live 0x0\n")
+	write(at("proc/sys/kernel/osrelease"), "6.1\n")
+	write(at("root/usr/lib/modules/6.1/kernel/good-one.ko.zst"), "x")
+	if err := os.Symlink("usr/lib", at("root/lib")); err != nil {
+		t.Fatal(err)
+	}
+	root, err := dirfd.Open(at("root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	run := func() (v *verify, list []string) {
+		t.Helper()
+		v = &verify{session: &session{env: &Env{Stderr: io.Discard}, root: root}, examiner: scanner.NewExaminer(root, 0), out: Done()}
+		if err := v.modules(context.Background(), facts.Proc{Dir: at("proc")}); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range v.running.subjects {
+			list = append(list, s.run.procs[0].name+" "+string(s.real)+" "+string(s.judge()))
+		}
+		return v, list
+	}
+	v, got := run()
+	if want := []string{"good_one  unverified", "ghost  unverified", "gone  unverified"}; !slices.Equal(got, want) || v.out.Exit() != ExitIncomplete {
+		t.Errorf("without modules.dep: %q, exit %d", got, v.out.Exit())
+	}
+	write(at("root/usr/lib/modules/6.1/modules.dep"), "kernel/good-one.ko.zst:\nkernel/gone.ko: kernel/good-one.ko.zst\n")
+	v, got = run()
+	if want := []string{"good_one /usr/lib/modules/6.1/kernel/good-one.ko.zst no baseline", "ghost  no file", "gone /usr/lib/modules/6.1/kernel/gone.ko no file"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if l := v.running.subjects[0].look; l == nil || l.Entry.Digest != digest.Sum([]byte("x")) {
+		t.Errorf("the file of a module was not read: %+v", l)
 	}
 }
 
