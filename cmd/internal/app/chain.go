@@ -140,38 +140,46 @@ func (c *check) lastReport() error {
 }
 
 // judgeExport says who signed the statement of an export from anywhere. Lists
-// that were given must name the signer; where none were, and the export is not
-// this host's, a note says who signed.
-func (c *check) judgeExport() error {
-	st := c.gen.Statement()
-	t := &baseline.Trust{Operators: c.store.Trust.Operators}
-	if host, err := c.store.HostID(); err == nil && host == st.HostID {
-		t.Host = c.store.Trust.Host
+// that were given must name the signer; self reports that they name an operator
+// and only a key of the host signed. Where there is no list, and the export is
+// not this host's, note says who signed.
+func (s *session) judgeExport(g *baseline.Generation, file string) (by baseline.Signed, self bool, note string, err error) {
+	st := g.Statement()
+	t := &baseline.Trust{Operators: s.store.Trust.Operators}
+	if host, err := s.store.HostID(); err == nil && host == st.HostID {
+		t.Host = s.store.Trust.Host
 	}
-	by, err := t.Judge(st, c.gen.Signature())
-	c.by = by
+	by, err = t.Judge(st, g.Signature())
 	switch {
-	case errors.Is(err, baseline.ErrSelfApproved):
-		c.selfApproved(by)
-		return nil
-	case err != nil && t.Governed() && st.Authority == statement.Host && by.Fingerprint != "" && errors.Is(err, seal.ErrSigner):
-		c.selfApproved(by)
-		return nil
+	case errors.Is(err, baseline.ErrSelfApproved),
+		errors.Is(err, seal.ErrSigner) && t.Governed() && st.Authority == statement.Host:
+		return by, true, "", nil
 	case errors.Is(err, baseline.ErrUnsigned) && t.Host == nil && t.Operators == nil:
-		c.remark("the export is not signed: nothing but its own digests speaks for it")
-		return nil
+		return by, false, "the export is not signed: nothing but its own digests speaks for it", nil
 	case err != nil:
-		return fmt.Errorf("export %q: %w", c.o.Baseline, err)
+		return by, false, "", fmt.Errorf("export %q: %w", file, err)
 	case by.Authority == statement.None:
-		c.remark("the export is signed by " + by.Fingerprint + ", which no list here names: give --trusted-signers, or --expect-root")
+		note = "the export is signed by " + by.Fingerprint + ", which no list here names: give --trusted-signers, or --expect-root"
 	}
-	return nil
+	return by, false, note, nil
 }
 
-func (c *check) selfApproved(by baseline.Signed) {
-	name := fmt.Sprintf("generation-%d", c.gen.Statement().Generation)
-	c.trusts = append(c.trusts, trustFinding("trust.self-approved", rules.High, name,
-		"only a key of the host itself signed it ("+by.Fingerprint+"), and an operator is named for its baselines: whoever is root there can have made it"))
+// selfApproved says why a baseline that only its host's key signed is a finding.
+func selfApproved(by baseline.Signed) string {
+	return "only a key of the host itself signed it (" + by.Fingerprint + "), and an operator is named for its baselines: whoever is root there can have made it"
+}
+
+// judgeExport is that of the session, with what it says in the report.
+func (c *check) judgeExport() error {
+	by, self, note, err := c.session.judgeExport(c.gen, c.o.Baseline)
+	c.by = by
+	if note != "" {
+		c.remark(note)
+	}
+	if self {
+		c.trusts = append(c.trusts, trustFinding("trust.self-approved", rules.High, fmt.Sprintf("generation-%d", c.gen.Statement().Generation), selfApproved(by)))
+	}
+	return err
 }
 
 func trustFinding(rule string, sev rules.Severity, name string, reasons ...string) rules.Finding {
@@ -194,10 +202,10 @@ func (s *session) verifyLine(stored string) string {
 		" -s " + q(stored+".sig") + " < " + q(stored)
 }
 
-// pinned holds the baseline's root against the command line and the
+// pinned holds a baseline's root against the command line and the
 // configuration.
-func (c *check) pinned() error {
-	for _, p := range []struct{ from, text string }{{"--expect-root", c.o.ExpectRoot}, {"expect_root", c.cfg.ExpectRoot}} {
+func (s *session) pinned(g *baseline.Generation, flag string) error {
+	for _, p := range []struct{ from, text string }{{"--expect-root", flag}, {"expect_root", s.cfg.ExpectRoot}} {
 		if p.text == "" {
 			continue
 		}
@@ -205,7 +213,7 @@ func (c *check) pinned() error {
 		if err != nil {
 			return usageErrorAs(ExitUsage, "%s: %w", p.from, err)
 		}
-		if got := c.gen.Root(); !want.Matches(got) {
+		if got := g.Root(); !want.Matches(got) {
 			return fmt.Errorf("%w: its root is %s, and %s says %s", errUnexpected, got.Named(), p.from, string(want))
 		}
 	}

@@ -290,7 +290,7 @@ var errUnexpected = errors.New("the baseline is not the expected one")
 
 // vouched makes sure that the baseline is the one that is meant.
 func (c *check) vouched() error {
-	if err := c.pinned(); err != nil {
+	if err := c.pinned(c.gen, c.o.ExpectRoot); err != nil {
 		return err
 	}
 	if c.o.Baseline != "" {

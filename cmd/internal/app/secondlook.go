@@ -130,7 +130,7 @@ func sampleKey(b []byte) []byte { return b[sampleHead+factsSize:] }
 func compareSample(a, b []byte) int { return bytes.Compare(sampleKey(a), sampleKey(b)) }
 
 func parseSample(b []byte) (p entry.Path, e *entry.Entry, err error) {
-	var f facts
+	var f seenFacts
 	key, err := f.read(b[sampleHead:])
 	if err != nil {
 		return "", nil, err

@@ -28,8 +28,8 @@ const (
 	tagSeen           // seen, with facts
 )
 
-// facts is the part of an entry that a timeline knows and shows.
-type facts struct {
+// seenFacts is the part of an entry that a timeline knows and shows.
+type seenFacts struct {
 	Kind                entry.Kind
 	Have                entry.Attr
 	Mode                uint16
@@ -40,10 +40,10 @@ type facts struct {
 }
 
 // factsSize is the length of encoded facts.
-var factsSize = binary.Size(facts{})
+var factsSize = binary.Size(seenFacts{})
 
 func appendFacts(b []byte, e *entry.Entry) []byte {
-	f := facts{e.Kind, e.Have & (statAttrs | entry.Btime), e.Mode, e.UID, e.GID, e.Nlink, e.Size, e.Inode, e.Device, e.Rdev, e.Mtime, e.Ctime, e.Btime}
+	f := seenFacts{e.Kind, e.Have & (statAttrs | entry.Btime), e.Mode, e.UID, e.GID, e.Nlink, e.Size, e.Inode, e.Device, e.Rdev, e.Mtime, e.Ctime, e.Btime}
 	b, _ = binary.Append(b, binary.BigEndian, &f) // its size is fixed
 	return b
 }
@@ -51,7 +51,7 @@ func appendFacts(b []byte, e *entry.Entry) []byte {
 // errSighting says that a temporary file does not hold what was written.
 var errSighting = errors.New("read what was sorted: a record is malformed")
 
-func (f *facts) read(b []byte) (rest []byte, err error) {
+func (f *seenFacts) read(b []byte) (rest []byte, err error) {
 	n, err := binary.Decode(b, binary.BigEndian, f)
 	if err != nil {
 		return nil, errSighting
@@ -60,7 +60,7 @@ func (f *facts) read(b []byte) (rest []byte, err error) {
 }
 
 // entry returns the facts as an entry without a name.
-func (f *facts) entry() *entry.Entry {
+func (f *seenFacts) entry() *entry.Entry {
 	return &entry.Entry{Kind: f.Kind, Have: f.Have, Mode: f.Mode, UID: f.UID, GID: f.GID, Nlink: f.Nlink, Size: f.Size,
 		Inode: f.Inode, Device: f.Device, Rdev: f.Rdev, Mtime: f.Mtime, Ctime: f.Ctime, Btime: f.Btime}
 }

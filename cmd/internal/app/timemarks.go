@@ -79,7 +79,7 @@ func (t *timeline) join(ctx context.Context, seen *sightings, p *page) error {
 
 // judged marks one object and gives it to page.
 func (t *timeline) judged(at spot, rest []byte, was *entry.Entry, reported bool, now entry.Time, p *page) error {
-	var f facts
+	var f seenFacts
 	target, err := f.read(rest)
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ func parseSorted(b []byte) (*report.Moment, error) {
 		return nil, errSighting
 	}
 	m.Path, m.Which, m.Marks = path, report.MACB(rest[0]), report.Mark(binary.BigEndian.Uint16(rest[1:]))
-	var f facts
+	var f seenFacts
 	if _, err := f.read(rest[3:]); err != nil {
 		return nil, err
 	}

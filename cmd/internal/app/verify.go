@@ -13,7 +13,6 @@ import (
 
 	"intact/baseline"
 	"intact/scanner"
-	"intact/scanner/digest"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
 )
@@ -111,7 +110,7 @@ func (v *verify) options() error {
 		return usageError("--null is about the list on stdin: give - as a path")
 	}
 	if v.o.ExpectRoot != "" {
-		if _, err := digest.Parse(v.o.ExpectRoot); err != nil {
+		if _, err := readPin(v.o.ExpectRoot); err != nil {
 			return usageError("--expect-root: %w", err)
 		}
 	}
@@ -150,12 +149,29 @@ func (v *verify) openBaseline(ctx context.Context) (err error) {
 	return err
 }
 
-// usable holds a baseline against --expect-root and puts its policy in force.
+// vouched makes sure that the baseline is the one that is meant.
+func (v *verify) vouched() error {
+	if err := v.pinned(v.gen, v.o.ExpectRoot); err != nil {
+		return err
+	}
+	if v.o.Baseline == "" {
+		return v.notRolledBack(v.gen.Statement())
+	}
+	by, self, note, err := v.judgeExport(v.gen, v.o.Baseline)
+	if self {
+		note = selfApproved(by)
+		v.out.Add(ExitFindings)
+	}
+	if note != "" {
+		v.env.warn("%s", note)
+	}
+	return err
+}
+
+// usable makes sure of a baseline and puts its policy in force.
 func (v *verify) usable() error {
-	if v.o.ExpectRoot != "" {
-		if want, err := digest.Parse(v.o.ExpectRoot); err != nil || v.gen.Root() != want {
-			return fmt.Errorf("%w: its root is %s, not %s", errUnexpected, v.gen.Root().Named(), v.o.ExpectRoot)
-		}
+	if err := v.vouched(); err != nil {
+		return err
 	}
 	p, err := policy.ParseCanonical(v.gen.Policy())
 	if err != nil {
