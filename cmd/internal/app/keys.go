@@ -44,12 +44,18 @@ func (s *session) keyFile(name string) string {
 // source is where the key of a role is.
 func (s *session) source(r role) string { return cmp.Or(r.configured(s), s.keyFile(r.name)) }
 
-// signer opens a key: a file, or agent[:which].
-func (s *session) signer(source string) (seal.Signer, error) {
+// signer opens a key: a file, or agent[:which]. What is wrong with it is for
+// the user to mend.
+func (s *session) signer(source string) (k seal.Signer, err error) {
 	if which, ok := strings.CutPrefix(source, "agent"); ok && (which == "" || which[0] == ':') {
-		return seal.Agent("", strings.TrimPrefix(which, ":"))
+		k, err = seal.Agent("", strings.TrimPrefix(which, ":"))
+	} else {
+		k, err = seal.OpenKey(source, s.passphrase)
 	}
-	return seal.OpenKey(source, s.passphrase)
+	if err != nil {
+		return nil, &codeError{ExitUsage, err}
+	}
+	return k, nil
 }
 
 // reportSigner opens the key that signs reports.
@@ -184,6 +190,10 @@ func (s *session) makeKeys() (made []string, err error) {
 	for _, r := range roles {
 		source := s.source(r)
 		if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) && filepath.IsAbs(source) {
+			if r.configured(s) == "" {
+				// It belongs to a key that is gone; the line of that stays in the list.
+				os.Remove(source + ".pub")
+			}
 			k, err := seal.Generate(source, "intact-"+r.name+"@"+host)
 			if err != nil {
 				return made, err

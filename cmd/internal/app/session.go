@@ -125,8 +125,7 @@ func exitOf(err error) int {
 		return ExitInterrupted
 	case trust(err), errors.Is(err, errIdentity):
 		return ExitTrust
-	case errors.Is(err, seal.ErrKeyFile), errors.Is(err, seal.ErrKeyMode), errors.Is(err, seal.ErrKeyType), errors.Is(err, seal.ErrPassphrase),
-		errors.Is(err, seal.ErrPassphraseNeeded), errors.Is(err, seal.ErrAgent):
+	case errors.Is(err, seal.ErrAgent): // gone since it was opened
 		return ExitUsage
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
 		return ExitUsage
