@@ -177,6 +177,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if c.partial() {
 		scope = report.ScopePartial
 	}
+	if c.o.NoState && c.root.Live() {
+		c.remark(namespaceNotes("/proc")...)
+	}
 	if !c.o.NoState {
 		if err := c.lastReport(); err != nil {
 			return Outcome{}, err
