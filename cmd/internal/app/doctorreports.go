@@ -276,7 +276,7 @@ func (d *doctor) disk() {
 	var fs unix.Statfs_t
 	for err := unix.Statfs(dir, &fs); err != nil; err = unix.Statfs(dir, &fs) {
 		if !errors.Is(err, unix.ENOENT) || dir == filepath.Dir(dir) {
-			d.problem("space", "", "%q: %v", dir, err)
+			d.problem("space", "run intact as the user it belongs to", "%q: %v", dir, err)
 			return
 		}
 		dir = filepath.Dir(dir) // where it will be made

@@ -41,7 +41,7 @@ func (d *doctor) owned(name, file string, closed uint32) {
 	var st unix.Stat_t
 	q := report.ShellQuote(file)
 	if err := unix.Stat(file, &st); err != nil {
-		d.problem(name, "", "%q: %v", file, err)
+		d.problem(name, "ls -ld "+q, "%q: %v", file, err)
 		return
 	}
 	mode := st.Mode & 0o7777
@@ -110,7 +110,7 @@ func (d *doctor) state() {
 	c := &stateCensus{doctor: d, top: dir}
 	c.folder("")
 	if c.more > 0 {
-		d.problem("files", "", "%d more are like that", c.more)
+		d.problem("files", "intact doctor again, when those above are mended", "%d more are like that", c.more)
 	}
 	if len(c.odd) > 0 {
 		d.note("foreign", "", "%s in it that intact did not make: %q", counted(len(c.odd), "name"), c.odd[:min(len(c.odd), 5)])
@@ -213,7 +213,7 @@ func (d *doctor) host() {
 		return
 	}
 	if err != nil {
-		d.problem("identity", "", "%v", err)
+		d.problem("identity", "restore the file from a backup; intact baseline list says what it belongs to", "%v", err)
 		d.out.Add(exitOf(err))
 		return
 	}

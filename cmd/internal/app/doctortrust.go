@@ -113,8 +113,11 @@ func (d *doctor) key(r role, fresh bool) {
 	case errors.Is(err, seal.ErrKeyMode):
 		d.problem(name, "intact key generate --replace "+r.name+", or chmod 0400 "+report.ShellQuote(source)+" if nobody can have read it", "%v", err)
 		return
+	case errors.Is(err, seal.ErrAgent):
+		d.problem(name, "start the ssh-agent and set SSH_AUTH_SOCK where intact runs", "%v", err)
+		return
 	case err != nil:
-		d.problem(name, "", "%v", err)
+		d.problem(name, "make it readable for intact, or another one: intact key generate --replace "+r.name, "%v", err)
 		return
 	}
 	where := "in the ssh-agent"
@@ -194,7 +197,7 @@ func (d *doctor) rolledBack(st *statement.Statement) {
 		d.problem("rollback", "restore the newer generation; intact report list says when it was in force", "%v", err)
 		d.out.Add(ExitTrust)
 	case err != nil:
-		d.problem("rollback", "", "%v", err)
+		d.problem("rollback", "run intact as the user it belongs to", "%v", err)
 	default:
 		d.ok("rollback", "no signed report that is kept knows a newer one")
 	}

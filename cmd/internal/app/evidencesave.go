@@ -310,6 +310,9 @@ func (v *evidence) tell(key seal.Signer) {
 	v.env.print("saved %s, %s: %s\n", counted(int(v.members), "member"), counted(int(v.gaps), "gap"), report.Escape(v.out))
 	v.env.print("sha256 %s\n", v.sum())
 	q := report.ShellQuote
+	if v.gaps > 0 {
+		v.env.print("what is missing: tar -xOzf %s %s | grep ^gap\n", q(v.out), manifestName)
+	}
 	if key == nil {
 		v.env.print("not signed: the host's own key would prove nothing to whoever doubts the host; write the SHA-256 down, or use --sign-with\n")
 		return
