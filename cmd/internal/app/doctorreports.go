@@ -68,6 +68,11 @@ func (d *doctor) signed(r report.Stored) error {
 	return err
 }
 
+// ended reports whether a run came to its end, with or without gaps.
+func ended(t report.Trailer) bool {
+	return t.Verdict == report.Clean || t.Verdict == report.Findings || t.Verdict == report.Incomplete
+}
+
 // lastScan finds the newest full check that looked at everything.
 func (d *doctor) lastScan(list []report.Stored) {
 	expected := fmt.Sprintf("expected is a full check at least every %d hours", int(maxAge.Hours()))
@@ -75,13 +80,22 @@ func (d *doctor) lastScan(list []report.Stored) {
 	if d.gen == nil && len(list) == 0 {
 		return // nothing to expect yet
 	}
+	said := false
 	for i := len(list) - 1; i >= 0; i-- {
 		h, t, err := list[i].Ends()
-		if err != nil || h.Kind != report.KindCheck && h.Kind != report.KindImage && h.Kind != report.KindInit || h.Scope != report.ScopeFull || !t.Complete {
+		if err != nil || h.Kind != report.KindCheck && h.Kind != report.KindImage && h.Kind != report.KindInit || h.Scope != report.ScopeFull || !ended(t) {
 			continue
 		}
 		if d.signed(list[i]) != nil {
 			continue // whoever can write there can invent one
+		}
+		if !t.Complete {
+			if !said {
+				d.note("gaps", fmt.Sprintf("intact report show %d; mend what it could not read, or intact init --force", h.Seq),
+					"report %d (%s) of %s, %s: not everything could be read", h.Seq, h.Kind, when(t.Finished), t.Verdict)
+			}
+			said = true
+			continue
 		}
 		age := d.now.Sub(t.Finished)
 		text := fmt.Sprintf("the last complete one is report %d (%s) of %s, %s old: %s", h.Seq, h.Kind, when(t.Finished), ago(age), t.Verdict)
@@ -152,7 +166,7 @@ func (d *doctor) waiting(list []report.Stored) {
 			}
 			continue
 		}
-		if h.Scope != report.ScopeFull || !t.Complete {
+		if h.Scope != report.ScopeFull || !ended(t) {
 			continue
 		}
 		if t.Pending == "" {

@@ -68,7 +68,7 @@ func (d *doctor) hotDirectories() (n int64, err error) {
 	if !hot {
 		return 0, nil
 	}
-	eff, err := policy.Union(p, nil, nil)
+	eff, err := policy.Union(p.ExpandHomes(d.users.homes), nil, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -181,7 +181,8 @@ func (d *doctor) hasMountIDs() bool {
 	return dir.StatSelf(&st) == nil && st.Mount != 0
 }
 
-// hasCachestat asks about a file that is in the cache for certain: this program.
+// hasCachestat asks about a file that is there for certain. Of the files of
+// others, an ordinary user gets no answer.
 func hasCachestat() bool {
 	f, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -189,5 +190,5 @@ func hasCachestat() bool {
 	}
 	defer f.Close()
 	var c unix.Cachestat_t
-	return unix.Cachestat(uint(f.Fd()), &unix.CachestatRange{}, &c, 0) == nil
+	return unix.Cachestat(uint(f.Fd()), &unix.CachestatRange{}, &c, 0) != unix.ENOSYS
 }

@@ -184,7 +184,7 @@ func (v *evidence) lastFull() (report.Stored, error) {
 	}
 	for _, r := range slices.Backward(list) {
 		h, t, err := r.Ends()
-		if err != nil || h.Scope != report.ScopeFull || h.Kind != report.KindCheck && h.Kind != report.KindImage || t.Verdict == report.Untrusted || !t.Complete {
+		if err != nil || h.Scope != report.ScopeFull || h.Kind != report.KindCheck && h.Kind != report.KindImage || !ended(t) {
 			continue
 		}
 		if v.store.Trust != nil {
