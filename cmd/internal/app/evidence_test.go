@@ -228,3 +228,30 @@ func TestPublishReplacesNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A folder that became a link while it was saved would lead an extraction out
+// of its folder: nothing is put below a link.
+func TestNothingBelowLinks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "b"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := dirfd.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	d := r.Dir()
+	defer d.Release()
+	c, name := newTestCasket(t, t.Context())
+	v := &evidence{session: &session{root: r}, casket: c, links: map[entry.Path]bool{"/a": true}}
+	for _, p := range []entry.Path{"/a/b", "/a/c/b", "/ab/b"} {
+		if err := v.object(d, dirfd.Name("b\x00"), p, true, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := opened(t, c, name)
+	if c.gaps != 2 || len(got) != 2 || got["files/ab/b"] != "x" {
+		t.Errorf("got %d gaps, %q", c.gaps, got)
+	}
+}

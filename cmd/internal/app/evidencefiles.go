@@ -193,7 +193,7 @@ var pseudo = map[string]bool{"proc": true, "sysfs": true, "debugfs": true, "trac
 // object adds what n in d is. named: somebody asked for this very path.
 func (v *evidence) object(d *dirfd.Dir, n dirfd.Name, p entry.Path, deep, named bool) error {
 	for q := p.Dir(); q != "/"; q = q.Dir() {
-		if len(v.links) > 0 && v.links[q] {
+		if v.links[q] {
 			return v.gap(memberOf(p), "%q was a link a moment ago: nothing is put below it", string(q))
 		}
 	}
