@@ -137,8 +137,8 @@ func describeProcess(dir string, pid int, booted time.Time) (string, bool) {
 	return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", pid, p.parent, uid, report.Escape(p.state), started, report.Escape(p.name), exe, commandLine(dir+"cmdline")), true
 }
 
-// process is what proc_pid_stat(5) says of one.
-type process struct {
+// procStat is what proc_pid_stat(5) says of one.
+type procStat struct {
 	name    string // any bytes, chosen by the process
 	state   string
 	parent  int
@@ -150,7 +150,7 @@ const userTick = 10 * time.Millisecond
 
 // parseStat reads /proc/PID/stat. The name stands in parentheses and may hold
 // parentheses, blanks and newlines itself: it ends at the last one.
-func parseStat(text []byte) (p process, err error) {
+func parseStat(text []byte) (p procStat, err error) {
 	begin, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if begin < 0 || end < begin {
 		return p, errors.New("no name in parentheses")

@@ -224,7 +224,7 @@ func (v *evidence) object(d *dirfd.Dir, n dirfd.Name, p entry.Path, deep, named 
 // recordOf is the header of a member. What tar has no field for is in PAX
 // records of our own; GNU tar warns of them and passes them over.
 func recordOf(p entry.Path, st *dirfd.Stat) *tar.Header {
-	h := &tar.Header{Name: memberOf(p), Mode: int64(st.Mode), Uid: int(st.UID), Gid: int(st.GID), ModTime: timeOf(st.Mtime), PAXRecords: map[string]string{
+	h := &tar.Header{Name: memberOf(p), Mode: int64(st.Mode), Uid: int(st.UID), Gid: int(st.GID), ModTime: time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec)), PAXRecords: map[string]string{
 		"INTACT.inode":  fmt.Sprint(st.Inode),
 		"INTACT.device": fmt.Sprintf("%d:%d", unix.Major(st.Device), unix.Minor(st.Device)),
 		"INTACT.nlink":  fmt.Sprint(st.Nlink),
@@ -235,8 +235,6 @@ func recordOf(p entry.Path, st *dirfd.Stat) *tar.Header {
 	}
 	return h
 }
-
-func timeOf(t entry.Time) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
 
 // keyword writes the name of an attribute as GNU tar does: a PAX keyword has no
 // "=".
