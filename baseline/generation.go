@@ -21,13 +21,14 @@ import (
 // Generation is an opened, verified generation. It is immutable and safe for
 // concurrent use until Close.
 type Generation struct {
-	st     *statement.Statement
-	sets   entry.Sets
-	policy []byte
-	root   digest.Digest
-	db     *bolt.DB
-	armor  []byte // signature of the statement, nil if there is none
-	signed Signed
+	st      *statement.Statement
+	sets    entry.Sets
+	policy  []byte
+	root    digest.Digest
+	db      *bolt.DB
+	armor   []byte // signature of the statement, nil if there is none
+	signed  Signed
+	foreign bool // it was read from an export
 
 	mu   sync.Mutex
 	free []*view // idle read transactions
@@ -67,6 +68,9 @@ func (g *Generation) Close() error {
 // Signed says who signed the statement. It is empty in a store without Trust
 // and for an export, which its reader judges.
 func (g *Generation) Signed() Signed { return g.signed }
+
+// Imported reports whether g was read from an export.
+func (g *Generation) Imported() bool { return g.foreign }
 
 // Signature returns the armored signature of the statement, nil if there is none.
 func (g *Generation) Signature() []byte { return g.armor }

@@ -345,7 +345,7 @@ func importTo(ctx context.Context, name string, in *os.File) (*Generation, error
 	}
 	g, err := openGeneration(ctx, f, x.Statement)
 	if err == nil {
-		g.armor = x.Signature
+		g.armor, g.foreign = x.Signature, true
 	}
 	return g, err
 }

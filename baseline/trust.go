@@ -34,10 +34,14 @@ type Trust struct {
 
 // Governed reports whether an operator is named.
 func (t *Trust) Governed() bool {
-	return t != nil && t.Operators != nil && slices.ContainsFunc(t.Operators.Principals(statement.Namespace), isOperator)
+	return t != nil && t.Operators != nil && slices.ContainsFunc(t.Operators.Principals(statement.Namespace), IsOperator)
 }
 
-func isOperator(principal string) bool { return !strings.HasPrefix(principal, hostPrefix) }
+// IsOperator reports whether a pattern of a list names somebody who is no host.
+// A pattern that excludes names nobody.
+func IsOperator(principal string) bool {
+	return !strings.HasPrefix(principal, hostPrefix) && !strings.HasPrefix(principal, "!")
+}
 
 // Signed is who signed a statement, as far as is known.
 type Signed struct {
@@ -68,19 +72,18 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	}
 	err = seal.ErrSigner
 	if t.Operators != nil {
-		by.Principal, err = verified(t.Operators, st, text, armor, isOperator)
+		by.Principal, err = verified(t.Operators, st, text, armor, "")
 	}
 	if err == nil {
 		// A reader may know a host's key under any name.
 		by.Authority = st.Authority
 		return by, nil
 	}
-	host := func(principal string) bool { return principal == HostPrincipal(st.HostID) }
 	for _, list := range []*seal.Signers{t.Host, t.Operators} {
 		if list == nil {
 			continue
 		}
-		p, hostErr := verified(list, st, text, armor, host)
+		p, hostErr := verified(list, st, text, armor, HostPrincipal(st.HostID))
 		if hostErr == nil {
 			by.Principal, by.Authority = p, statement.Host
 			switch {
@@ -98,14 +101,14 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	return by, fmt.Errorf("%w: %w", ErrUntrusted, err)
 }
 
-// verified returns a principal of list that may sign statements and whom want
-// accepts.
-func verified(list *seal.Signers, st *statement.Statement, text, armor []byte, want func(string) bool) (string, error) {
-	id, err := list.Verify(bytes.NewReader(text), armor, seal.Want{Namespace: statement.Namespace, At: st.Created})
+// verified returns the principal of list that signed: the wanted one, or with ""
+// an operator.
+func verified(list *seal.Signers, st *statement.Statement, text, armor []byte, want string) (string, error) {
+	id, err := list.Verify(bytes.NewReader(text), armor, seal.Want{Namespace: statement.Namespace, Principal: want, At: st.Created})
 	if err != nil {
 		return "", err
 	}
-	if i := slices.IndexFunc(id.Principals, want); i >= 0 {
+	if i := slices.IndexFunc(id.Principals, func(p string) bool { return want != "" || IsOperator(p) }); i >= 0 {
 		return id.Principals[i], nil
 	}
 	return "", fmt.Errorf("%w: the key is of %q", seal.ErrPrincipal, id.Principals)

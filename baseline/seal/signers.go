@@ -83,11 +83,12 @@ func ParseSigners(name string, data []byte) (*Signers, error) {
 // Principals returns the patterns, as they are written, of who may sign in
 // namespace, each once, in the order of the file; nil if no line allows it.
 // Those that exclude have their "!". What is revoked or out of its time is
-// among them: who had a signer keeps having one.
+// among them, and so are keys of a type that is not accepted: who had a signer
+// keeps having one.
 func (s *Signers) Principals(namespace string) []string {
 	var out []string
 	for _, l := range s.lines {
-		if l.key.public == nil || !l.allows(namespace) || !l.allowsAnyone() {
+		if !l.allows(namespace) || !l.allowsAnyone() {
 			continue
 		}
 		for _, p := range l.principals {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"intact/baseline"
@@ -16,7 +17,7 @@ import (
 // judgeReport verifies the signature of a report of this host, by its own keys
 // or by trusted signers, at the time that the report says it began.
 func (s *session) judgeReport(h report.Header, body io.ReadSeeker, armor []byte) error {
-	return s.judgeReportBy(h, body, armor, s.store.Trust.Host, s.store.Trust.Operators)
+	return s.judgeReportBy(h, body, armor, s.own, s.store.Trust.Operators)
 }
 
 // judgeBrought is judgeReport for somebody who looks from outside: a list that
@@ -41,14 +42,24 @@ func (s *session) judgeReportBy(h report.Header, body io.ReadSeeker, armor []byt
 		if _, e := body.Seek(0, io.SeekStart); e != nil {
 			return e
 		}
+		want.Principal = baseline.HostPrincipal(h.Host.ID)
 		id, e := l.Verify(body, armor, want)
+		if e != nil && l != s.own {
+			// Somebody may know a host's key under any name, but not under another host's.
+			want.Principal = ""
+			if _, e := body.Seek(0, io.SeekStart); e != nil {
+				return e
+			}
+			var more error
+			if id, more = l.Verify(body, armor, want); more == nil && slices.ContainsFunc(id.Principals, baseline.IsOperator) {
+				e = nil
+			}
+		}
 		switch {
 		case e != nil:
 			err = e
 		case id.Key.Fingerprint != h.Signer:
 			err = fmt.Errorf("%s signed it, and it names %q", id.Key.Fingerprint, h.Signer)
-		case l == s.store.Trust.Host && id.Principals[0] != baseline.HostPrincipal(h.Host.ID):
-			err = fmt.Errorf("%w: %q", seal.ErrPrincipal, id.Principals)
 		default:
 			return nil
 		}
@@ -140,44 +151,50 @@ func (c *check) lastReport() error {
 }
 
 // judgeExport says who signed the statement of an export from anywhere. Lists
-// that were given must name the signer; self reports that they name an operator
-// and only a key of the host signed. Where there is no list, and the export is
-// not this host's, note says who signed.
-func (s *session) judgeExport(g *baseline.Generation, file string) (by baseline.Signed, self bool, note string, err error) {
+// that were given must name the signer; self says, if it is not "", that they
+// name an operator and that only the host signed, which the exit codes in out
+// tell whatever is asked of the report. Where there is no list, and the export
+// is not this host's, note says who signed.
+func (s *session) judgeExport(g *baseline.Generation, file string, out *Outcome) (by baseline.Signed, self, note string, err error) {
 	st := g.Statement()
 	t := &baseline.Trust{Operators: s.store.Trust.Operators}
-	if host, err := s.store.HostID(); err == nil && host == st.HostID {
+	host, hostErr := s.store.HostID()
+	switch {
+	case hostErr == nil && host == st.HostID:
 		t.Host = s.store.Trust.Host
+	case hostErr == nil && s.root.Live():
+		return by, "", "", fmt.Errorf("export %q: %w: %s (%s), this is %s", file, baseline.ErrForeign, st.HostID, st.HostName, host)
 	}
 	by, err = t.Judge(st, g.Signature())
 	switch {
-	case errors.Is(err, baseline.ErrSelfApproved),
-		errors.Is(err, seal.ErrSigner) && t.Governed() && st.Authority == statement.Host:
-		return by, true, "", nil
+	case errors.Is(err, baseline.ErrSelfApproved):
+		out.Add(ExitFindings)
+		return by, "only a key of the host itself signed it (" + by.Fingerprint + "), and an operator is named for its baselines: whoever is root there can have made it", "", nil
+	case errors.Is(err, seal.ErrSigner) && t.Governed() && st.Authority == statement.Host:
+		out.Add(ExitTrust)
+		return by, "a key that no list knows signed it (" + by.Fingerprint + "), says that it is the host's own, and an operator is named for its baselines", "", nil
 	case errors.Is(err, baseline.ErrUnsigned) && t.Host == nil && t.Operators == nil:
-		return by, false, "the export is not signed: nothing but its own digests speaks for it", nil
+		return by, "", "the export is not signed: nothing but its own digests speaks for it", nil
 	case err != nil:
-		return by, false, "", fmt.Errorf("export %q: %w", file, err)
+		return by, "", "", fmt.Errorf("export %q: %w", file, err)
 	case by.Authority == statement.None:
 		note = "the export is signed by " + by.Fingerprint + ", which no list here names: give --trusted-signers, or --expect-root"
 	}
-	return by, false, note, nil
-}
-
-// selfApproved says why a baseline that only its host's key signed is a finding.
-func selfApproved(by baseline.Signed) string {
-	return "only a key of the host itself signed it (" + by.Fingerprint + "), and an operator is named for its baselines: whoever is root there can have made it"
+	return by, "", note, nil
 }
 
 // judgeExport is that of the session, with what it says in the report.
 func (c *check) judgeExport() error {
-	by, self, note, err := c.session.judgeExport(c.gen, c.o.Baseline)
+	by, self, note, err := c.session.judgeExport(c.gen, c.o.Baseline, &c.out)
 	c.by = by
+	st := c.gen.Statement()
+	c.remark(fmt.Sprintf("compared with an export of host %s (%s), generation %d of %s", st.HostID, st.HostName, st.Generation, when(st.Created)))
 	if note != "" {
 		c.remark(note)
 	}
-	if self {
-		c.trusts = append(c.trusts, trustFinding("trust.self-approved", rules.High, fmt.Sprintf("generation-%d", c.gen.Statement().Generation), selfApproved(by)))
+	if self != "" {
+		c.sets["trust"] = true // no choice of sets hides it
+		c.trusts = append(c.trusts, trustFinding("trust.self-approved", rules.High, fmt.Sprintf("generation-%d", st.Generation), self))
 	}
 	return err
 }
@@ -206,7 +223,8 @@ func (s *session) verifyLine(stored string) string {
 // configuration.
 func (s *session) pinned(g *baseline.Generation, flag string) error {
 	for _, p := range []struct{ from, text string }{{"--expect-root", flag}, {"expect_root", s.cfg.ExpectRoot}} {
-		if p.text == "" {
+		// What this machine's own configuration pins is no other host's.
+		if p.text == "" || p.from == "expect_root" && g.Imported() && s.env.Config == "" {
 			continue
 		}
 		want, err := readPin(p.text)

@@ -282,6 +282,9 @@ func (c *check) open(ctx context.Context) (err error) {
 // made for paths on the command line is not measured against it.
 func (c *check) present() (*policy.Policy, error) {
 	rows, err := c.gen.Rows(rowOrigin)
+	if c.gen.Imported() && c.env.Config == "" {
+		return nil, err // nor is one of another host, by what is configured on this machine
+	}
 	if err != nil || c.cfgErr != nil || len(rows) == 1 && string(rows[0].Value) == originPaths {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,7 +35,8 @@ var roles = [...]role{
 
 const (
 	ownSigners = "allowed_signers" // in the keys folder: the host's own keys
-	maxSigners = 4 << 20
+	maxSigners = seal.MaxSigners
+	maxSetting = seal.MaxRevoked // of the longest kind
 )
 
 func (s *session) keyFile(name string) string {
@@ -70,6 +72,7 @@ func (s *session) reportSigner() (seal.Signer, error) {
 // approveWith prepares the store for writing: with the operator's key that
 // was given, else with the host's own.
 func (s *session) approveWith(given string) (statement.Authority, error) {
+	s.store.Trust.Host = s.own // of this host, wherever the list comes from
 	if given != "" {
 		k, err := s.signer(given)
 		if err != nil {
@@ -100,7 +103,7 @@ func (s *session) trusts(k seal.Signer) error {
 
 func (s *session) operators() (names []string) {
 	for _, p := range s.store.Trust.Operators.Principals(statement.Namespace) {
-		if !strings.HasPrefix(p, "host:") {
+		if baseline.IsOperator(p) {
 			names = append(names, p)
 		}
 	}
@@ -116,11 +119,14 @@ func (s *session) readTrust() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("read %q: %w", name, err)
 	}
-	if t.Host, err = seal.ParseSigners(name, text); err != nil {
+	if s.own, err = seal.ParseSigners(name, text); err != nil {
 		return &codeError{ExitTrust, fmt.Errorf("the host's own keys: %w", err)}
 	}
+	if s.env.TrustedSigners == "" {
+		t.Host = s.own // a list that somebody brought along counts alone
+	}
 	if name := cmp.Or(s.env.TrustedSigners, s.cfg.Signing.TrustedSigners); name != "" {
-		if text, err = s.readSetting(name); err == nil {
+		if text, err = readSetting(name); err == nil {
 			t.Operators, err = seal.ParseSigners(name, text)
 		}
 		if err != nil {
@@ -128,7 +134,7 @@ func (s *session) readTrust() error {
 		}
 	}
 	if name := cmp.Or(s.env.RevokedKeys, s.cfg.Signing.RevokedKeys); name != "" {
-		text, err := s.readSetting(name)
+		text, err := readSetting(name)
 		var list *seal.Revoked
 		if err == nil {
 			list, err = seal.ParseRevoked(name, text)
@@ -136,7 +142,7 @@ func (s *session) readTrust() error {
 		if err != nil {
 			return usageErrorAs(ExitUsage, "revoked keys: %w", err)
 		}
-		t.Host.Revoke(list)
+		s.own.Revoke(list)
 		if t.Operators != nil {
 			t.Operators.Revoke(list)
 		}
@@ -145,30 +151,91 @@ func (s *session) readTrust() error {
 	return nil
 }
 
-// readSetting reads a file that says whom to trust: nobody else may write it.
-func (s *session) readSetting(name string) ([]byte, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(name, &st); err != nil {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+// readSetting reads a file that says whom to trust: nobody else may write it, or
+// put another in its place.
+func readSetting(name string) ([]byte, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return nil, err
 	}
-	if me := uint32(os.Geteuid()); st.Mode&0o022 != 0 || st.Uid != 0 && st.Uid != me {
-		return nil, fmt.Errorf("%q can be written by others, or belongs to user %d", name, st.Uid)
+	to, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return nil, err
 	}
-	return readLimited(name)
+	// Both the way that was given and the one that links lead; the file itself is
+	// looked at by its descriptor.
+	for _, p := range []string{abs, to} {
+		for dir := filepath.Dir(p); ; dir = filepath.Dir(dir) {
+			if err := safePlace(dir); err != nil {
+				return nil, err
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	if err := safeLink(abs); err != nil {
+		return nil, err
+	}
+	return readOpened(to, maxSetting, func(st *unix.Stat_t) error {
+		if !ours(st) || st.Mode&0o022 != 0 {
+			return fmt.Errorf("%q can be written by others, or belongs to user %d", name, st.Uid)
+		}
+		return nil
+	})
 }
 
-func readLimited(name string) ([]byte, error) {
+func ours(st *unix.Stat_t) bool { return st.Uid == 0 || st.Uid == uint32(os.Geteuid()) }
+
+// safePlace refuses a folder in which others can exchange files.
+func safePlace(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return &fs.PathError{Op: "look at", Path: dir, Err: err}
+	}
+	if st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 || !ours(&st) {
+		return fmt.Errorf("folder %q can be written by others, or belongs to user %d", dir, st.Uid)
+	}
+	return nil
+}
+
+// safeLink refuses a link of somebody else, in a folder where anybody may make
+// one.
+func safeLink(name string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(name, &st); err != nil {
+		return &fs.PathError{Op: "look at", Path: name, Err: err}
+	}
+	if !ours(&st) {
+		return fmt.Errorf("%q belongs to user %d", name, st.Uid)
+	}
+	return nil
+}
+
+func readLimited(name string) ([]byte, error) { return readOpened(name, maxSigners, nil) }
+
+// readOpened reads a regular file of at most limit bytes that check, if there is
+// one, has nothing against.
+func readOpened(name string, limit int64, check func(*unix.Stat_t) error) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxSigners {
-		return nil, errors.Join(err, fmt.Errorf("%q is no regular file of at most %d bytes", name, maxSigners))
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, &fs.PathError{Op: "look at", Path: name, Err: err}
 	}
-	var b bytes.Buffer
-	_, err = b.ReadFrom(f)
-	return b.Bytes(), err
+	if check != nil {
+		if err := check(&st); err != nil {
+			return nil, err
+		}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int64(len(b)) > limit {
+		err = errors.Join(err, fmt.Errorf("%q is no regular file of at most %d bytes", name, limit))
+	}
+	return b, err
 }
 
 // makeKeys makes the keys of the host that are missing and enters all in the

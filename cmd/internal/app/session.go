@@ -37,7 +37,8 @@ type session struct {
 	binary *digest.Digest // of the running binary, nil until asked for
 	places int            // GOMAXPROCS before spread, 0: as it is
 
-	remarked []string // notes for the report
+	own      *seal.Signers // the host's own keys, by its own list
+	remarked []string      // notes for the report
 }
 
 // open reads the configuration and opens the root and the state folder.

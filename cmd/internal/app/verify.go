@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -157,12 +158,8 @@ func (v *verify) vouched() error {
 	if v.o.Baseline == "" {
 		return v.notRolledBack(v.gen.Statement())
 	}
-	by, self, note, err := v.judgeExport(v.gen, v.o.Baseline)
-	if self {
-		note = selfApproved(by)
-		v.out.Add(ExitFindings)
-	}
-	if note != "" {
+	_, self, note, err := v.judgeExport(v.gen, v.o.Baseline, &v.out)
+	if note = cmp.Or(self, note); note != "" {
 		v.env.warn("%s", note)
 	}
 	return err
