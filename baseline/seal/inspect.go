@@ -1,8 +1,11 @@
 package seal
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -33,6 +36,57 @@ func Inspect(path string) (k Key, encrypted bool, err error) {
 		return Key{}, true, fmt.Errorf("key %q: %w", path, errKeyType(t))
 	}
 	return plainKey(missing.PublicKey), true, nil
+}
+
+// Marks of a private key in the form of OpenSSH, and what its text begins with:
+// base64 of "openssh-key-v1".
+const (
+	privateBegin = "-----BEGIN OPENSSH PRIVATE KEY-----"
+	privateEnd   = "-----END"
+	privateMagic = "b3BlbnNzaC1rZXktdjE"
+)
+
+// PublicHalves returns the public half of every OpenSSH private key in a text,
+// whatever stands around it; they stand in clear beside encrypted ones. A key
+// that cannot be read is a zero Key. Types that cannot sign here are returned
+// too.
+func PublicHalves(text []byte) (keys []Key) {
+	plain := strings.NewReplacer(`\n`, "", `\r`, "", " ", "", "\t", "", "\n", "", "\r", "") // of JSON too
+	for part := range strings.SplitSeq(string(text), privateBegin) {
+		body, _, _ := strings.Cut(part, privateEnd)
+		// What stands before the first mark is none, and has no magic in general.
+		if body = plain.Replace(body); strings.HasPrefix(body, privateMagic) {
+			keys = append(keys, publicHalf(body))
+		}
+	}
+	return keys
+}
+
+// publicHalf reads the container of PROTOCOL.key, zero if it is none.
+func publicHalf(body string) Key {
+	if i := strings.IndexFunc(body, notBase64); i >= 0 {
+		body = body[:i]
+	}
+	data, err := base64.StdEncoding.DecodeString(body)
+	data, ok := bytes.CutPrefix(data, []byte("openssh-key-v1\x00"))
+	var w struct {
+		Cipher, KDF, Options string
+		Keys                 uint32
+		Public               []byte
+		Rest                 []byte `ssh:"rest"`
+	}
+	if err != nil || !ok || ssh.Unmarshal(data, &w) != nil || w.Keys != 1 {
+		return Key{}
+	}
+	p, err := ssh.ParsePublicKey(w.Public)
+	if err != nil {
+		return Key{}
+	}
+	return plainKey(p)
+}
+
+func notBase64(r rune) bool {
+	return !('A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '+' || r == '/' || r == '=')
 }
 
 // Line is one line of a file of signers, for people.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,5 +82,39 @@ func TestLines(t *testing.T) {
 	s.Revoke(r)
 	if l := s.Lines(); !l[0].Revoked || l[2].Revoked {
 		t.Errorf("revoked: %+v", l)
+	}
+}
+
+func TestPublicHalves(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "k")
+	want, err := Generate(file, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := string(b)
+	for name, text := range map[string]string{
+		"alone": key, "inside": "a\n" + key + "b", "indented": "  " + strings.ReplaceAll(key, "\n", "\n\t "), "CRLF": strings.ReplaceAll(key, "\n", "\r\n"),
+		"JSON": strings.ReplaceAll(key, "\n", `\n`), "no end": strings.SplitN(key, "-----END", 2)[0],
+	} {
+		if got := PublicHalves([]byte(text)); len(got) != 1 || got[0].Fingerprint != want.Fingerprint {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+	if got := PublicHalves([]byte(key + key)); len(got) != 2 {
+		t.Errorf("two: got %v", got)
+	}
+	for _, text := range []string{key[:80], privateBegin + privateMagic + "A=", privateBegin + privateMagic + "!"} {
+		if got := PublicHalves([]byte(text)); len(got) != 1 || got[0].Fingerprint != "" {
+			t.Errorf("%q: got %v", text, got)
+		}
+	}
+	for _, text := range []string{"", privateBegin, privateBegin + "\nx", "-----BEGIN RSA PRIVATE KEY-----\nAAAA"} {
+		if got := PublicHalves([]byte(text)); len(got) != 0 {
+			t.Errorf("%q: got %v", text, got)
+		}
 	}
 }

@@ -255,3 +255,37 @@ func TestNothingBelowLinks(t *testing.T) {
 		t.Errorf("got %d gaps, %q", c.gaps, got)
 	}
 }
+
+// A file that becomes another while it is read is judged by what was read of it,
+// and nothing of it is read again.
+func TestKeyBehindFault(t *testing.T) {
+	c, name := newTestCasket(t, t.Context())
+	v := &evidence{casket: c}
+	const key = "-----BEGIN RSA PRIVATE KEY-----"
+	for i, r := range []io.Reader{
+		io.MultiReader(strings.NewReader("short"), iotest.ErrReader(errors.New("fault")), strings.NewReader(key)),
+		io.MultiReader(strings.NewReader("short")),
+		strings.NewReader(key),
+		strings.NewReader(strings.Repeat("x", maxKeyText-len(key)) + key),
+	} {
+		h := &tar.Header{Name: string(rune('a' + i)), Size: 100}
+		if i == 3 {
+			h.Size = maxKeyText
+		}
+		content, err := v.judged(r, h)
+		if err == nil && content != nil {
+			err = v.file(h, content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := opened(t, c, name)
+	want := "short" + strings.Repeat("\x00", 95)
+	if len(got) != 3 || got["a"] != want || got["b"] != want {
+		t.Errorf("got %q", got)
+	}
+	if m := got[manifestName]; strings.Count(m, "\nskip ") != 2 || strings.Count(m, "gap ") != 2 {
+		t.Errorf("got %s", m)
+	}
+}

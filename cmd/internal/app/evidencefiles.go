@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"intact/cmd/internal/config"
 	"intact/report"
 	"intact/rules"
 	"intact/scanner/dirfd"
@@ -25,66 +24,6 @@ func memberOf(p entry.Path) string { return filesDir + string(p) }
 // maxNameBytes bounds the names of one directory in memory; more of them wait in
 // an unlinked file beside the archive.
 const maxNameBytes = 4 << 20
-
-// keepClosed notes the folders in the root that have private keys of intact.
-func (v *evidence) keepClosed() {
-	add := func(p entry.Path) {
-		if p == "" || p == "/" {
-			return
-		}
-		v.closed = append(v.closed, p)
-		if to, _, exists, err := v.root.Resolve(p); err == nil && exists && to != p {
-			v.closed = append(v.closed, to)
-		}
-	}
-	add(config.SystemState)
-	if p, err := stateExclude(v.session); err == nil {
-		add(p)
-	}
-}
-
-// hide notes by inode what is never saved, under whatever name: the host's
-// private keys, that of the responder, and the archive itself.
-func (v *evidence) hide(archive interface{ Fd() uintptr }) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(archive.Fd()), &st); err != nil {
-		return err
-	}
-	v.secret[inode{st.Dev, st.Ino}] = true
-	var names []string
-	for _, g := range []string{"keys/*", "former/*/keys/*"} {
-		list, _ := filepath.Glob(filepath.Join(globQuote(v.store.Dir()), g)) // the pattern is well-formed
-		names = append(names, list...)
-	}
-	for _, n := range append(names, v.o.SignWith, v.cfg.Signing.BaselineKey, v.cfg.Signing.ReportKey) {
-		public := strings.HasSuffix(n, ".pub") || filepath.Base(n) == ownSigners
-		if err := unix.Stat(n, &st); err == nil && !public {
-			v.secret[inode{st.Dev, st.Ino}] = true
-		}
-	}
-	return nil
-}
-
-// globQuote takes the meaning from what filepath.Match would take as a pattern.
-func globQuote(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
-}
-
-// private reports whether something is never saved.
-func (v *evidence) private(p entry.Path, st *dirfd.Stat) bool {
-	for _, dir := range v.closed {
-		keys := dir.Join([]byte("keys"))
-		if p != keys && p.Under(keys) {
-			return true
-		}
-		if former := dir.Join([]byte("former")); p.Under(former) {
-			if rest := strings.Split(strings.TrimPrefix(string(p), string(former)), "/"); len(rest) > 3 && rest[2] == "keys" {
-				return true
-			}
-		}
-	}
-	return v.secret[inode{st.Device, st.Inode}]
-}
 
 // files saves what was named, or what was found.
 func (v *evidence) files() error {
@@ -350,7 +289,11 @@ func (v *evidence) regular(d *dirfd.Dir, n dirfd.Name, p entry.Path) error {
 	if err := v.attributes(h, func(x *dirfd.Xattrs, each func(name, value []byte)) error { return x.OfFD(f.FD(), each) }); err != nil {
 		return err
 	}
-	if err := v.file(h, &fileReader{f: f}); err != nil {
+	content, err := v.judged(&fileReader{f: f}, h)
+	if content == nil || err != nil {
+		return err
+	}
+	if err := v.file(h, content); err != nil {
 		return err
 	}
 	if err := f.Stat(&after); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"intact/baseline"
 	"intact/baseline/seal"
 	"intact/report"
 	"intact/scanner/entry"
@@ -30,6 +31,8 @@ type EvidenceOptions struct {
 	Reports  int      // how many of the newest reports, 0: all that are kept
 	SignWith string   // the responder's key: a file, or agent[:which]; "": not signed
 	Force    bool     // replace an archive of that name
+
+	PrivateKeys bool // save private keys too, but for those of intact
 }
 
 // EvidenceSave writes one archive for a responder: a gzip-compressed tar with
@@ -91,6 +94,12 @@ type evidence struct {
 	links  map[entry.Path]bool // that are in the archive: nothing is put below them
 	secret map[inode]bool      // private keys of intact, and the archive itself
 	closed []entry.Path        // folders of private keys in the root
+
+	secretAt   map[entry.Path]bool // paths of private keys of intact
+	own        map[string]bool     // fingerprints of the keys of intact
+	ownUnknown bool                // a list of them cannot be read
+	gen        *baseline.Generation
+	genErr     error // why gen is nil
 }
 
 // prepare finds out everything that makes the command pointless, before
@@ -215,10 +224,15 @@ func (v *evidence) write(key seal.Signer) (err error) {
 		return err
 	}
 	defer v.casket.lines.Close()
+	defer func() {
+		if v.gen != nil {
+			err = errors.Join(err, v.gen.Close())
+		}
+	}()
 	if err := v.hide(f); err != nil {
 		return err
 	}
-	for _, part := range []func() error{v.facts, v.files, v.stored} {
+	for _, part := range []func() error{v.facts, v.ownKeys, v.files, v.stored} {
 		if err := part(); err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func (v *evidence) keptPending() error {
 // cannot be opened is saved as the file that it is.
 func (v *evidence) keptBaseline() error {
 	const name = "baseline.jsonl"
-	g, err := v.store.Open(v.ctx, 0)
+	g, err := v.gen, v.genErr
 	if errors.Is(err, baseline.ErrNoBaseline) {
 		return v.line("note %s: %s", name, report.Prose(err.Error()))
 	}
@@ -106,7 +106,6 @@ func (v *evidence) keptBaseline() error {
 		}
 		return nil
 	}
-	defer g.Close()
 	var n counter
 	if err := g.Export(v.ctx, &n); err != nil {
 		if err := v.ctx.Err(); err != nil {

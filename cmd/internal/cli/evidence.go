@@ -17,10 +17,11 @@ func (p *program) evidenceCommand() *cli.Command {
 			&cli.IntFlag{Name: "reports", Usage: "only the newest `N` reports; 0: all that are kept"},
 			&cli.StringFlag{Name: "sign-with", Usage: "sign the archive with the responder's `KEY`: a file, agent, or agent:FINGERPRINT (default: not signed)"},
 			&cli.BoolFlag{Name: "force", Usage: "replace FILE"},
+			&cli.BoolFlag{Name: "with-private-keys", Usage: "save private keys too, never those of intact itself"},
 		},
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			return app.EvidenceSave(p.ctx, &p.env, app.EvidenceOptions{
-				Output: c.String("output"), Paths: c.Args().Slice(), Findings: c.Bool("findings"), Reports: c.Int("reports"), SignWith: c.String("sign-with"), Force: c.Bool("force"),
+				Output: c.String("output"), Paths: c.Args().Slice(), Findings: c.Bool("findings"), Reports: c.Int("reports"), SignWith: c.String("sign-with"), Force: c.Bool("force"), PrivateKeys: c.Bool("with-private-keys"),
 			})
 		}),
 	}}}
