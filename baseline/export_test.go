@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -109,6 +113,67 @@ func TestExportRefused(t *testing.T) {
 			t.Errorf("text behind the trailer is taken: %q", tail)
 		}
 	}
+}
+
+// A short line must not take a lot of memory before it is refused.
+func TestImportMemory(t *testing.T) {
+	s := newStore(t)
+	commit(t, s, small())
+	head := strings.Join(strings.SplitAfter(string(exported(t, s)), "\n")[:3], "")
+	sets := strings.Join(strings.SplitAfter(head, "\n")[:2], "")
+	list := func(item string, n int) string { return strings.TrimSuffix(strings.Repeat(item+",", n), ",") }
+	const pad = 1 << 20
+	for name, text := range map[string]string{
+		"entries":  head + `{"type":"dir","path":"/","entries":[` + list("{}", pad) + "]}\n",
+		"not even": head + `{"type":"dir","path":"/","entries":[` + list("0", pad) + "]}\n",
+		"have":     head + `{"type":"dir","path":"/","entries":[{"have":[` + list(`""`, pad) + "]}]}\n",
+		"xattr":    head + `{"type":"dir","path":"/","entries":[{"xattr":[` + list("{}", pad) + "]}]}\n",
+		"again":    head + `{"type":"dir","path":"/","entries":[{"xattr":[` + list("{}", pad/2) + `],"xattr":[` + list("[]", pad/2) + "]}]}\n",
+		"nested":   head + `{"type":"dir","path":"/","entries":` + strings.Repeat("[", pad) + "\n",
+		"sets":     sets + `{"type":"sets","sets":[` + list("{}", pad) + "]}\n",
+		"escaped":  head + `{"type":"dir","path":"\"\\","entries":[` + list("{}", pad) + "]}\n",
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := ReadExport(context.Background(), strings.NewReader(text), ExportSink{})
+		runtime.ReadMemStats(&after)
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; !errors.Is(err, ErrDamaged) || took > 40 {
+			t.Errorf("%s: %d MiB for a line of %d, %v", name, took, len(text)>>20, err)
+		}
+	}
+}
+
+// The size of an export is only what its file says.
+func TestImportSparse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "export")
+	if err := os.WriteFile(file, []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 4<<40); err != nil {
+		t.Skip(err)
+	}
+	before := mapped(t)
+	if _, err := OpenExport(context.Background(), t.TempDir(), file); !errors.Is(err, ErrDamaged) {
+		t.Error(err)
+	}
+	if got := mapped(t) - before; got > 64<<20 {
+		t.Errorf("%d KiB were mapped", got)
+	}
+}
+
+// mapped returns how much memory was mapped at most, in KiB.
+func mapped(t *testing.T) (peak int64) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(l, "VmPeak: %d kB", &peak); err == nil {
+			return peak
+		}
+	}
+	t.Skip("no VmPeak")
+	return 0
 }
 
 func FuzzReadExport(f *testing.F) {

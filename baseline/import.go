@@ -21,6 +21,10 @@ import (
 // maxLine bounds one line of an export: 1,024 entries with every attribute.
 const maxLine = 64 << 20
 
+// maxHint bounds what is mapped for a generation file before it is written; it
+// grows by itself.
+const maxHint = 1 << 30
+
 // Export is what an export says besides its rows and directories.
 type Export struct {
 	Statement *statement.Statement
@@ -94,6 +98,13 @@ func (x *importer) next() error {
 
 // decode reads the line into v and checks that v is written just so.
 func (x *importer) decode(v any) error {
+	most := maxSets
+	if _, ok := v.(*jsonDir); ok {
+		most = entry.PartSize
+	}
+	if err := shape(x.buf, most); err != nil {
+		return x.bad("%w", err)
+	}
 	if err := json.Unmarshal(x.buf, v); err != nil {
 		return x.bad("%w", err)
 	}
@@ -182,7 +193,7 @@ func (x *importer) head() error {
 		}
 		x.out.Sets = append(x.out.Sets, entry.Set{Mask: mask, DirMask: dirMask, Log: j.Log, Sweep: j.Sweep})
 	}
-	if !equalJSON(jsonSetsOf(x.out.Sets), s) || len(x.out.Sets) > 1<<16 {
+	if !equalJSON(jsonSetsOf(x.out.Sets), s) || len(x.out.Sets) > maxSets {
 		return x.bad("sets not in their one spelling")
 	}
 	x.root.add(bucketMeta, []byte(metaFormat), []byte(fileFormat))
@@ -322,7 +333,7 @@ func importTo(ctx context.Context, name string, in *os.File) (*Generation, error
 		return nil, cause(err)
 	}
 	// Packed entries take about a sixth of their text.
-	w, err := newFileWriter(name, info.Size()/6)
+	w, err := newFileWriter(name, min(info.Size()/6, maxHint))
 	if err != nil {
 		return nil, err
 	}
