@@ -45,6 +45,9 @@ func (s *Store) Open(ctx context.Context, gen uint64) (*Generation, error) {
 		return nil, fmt.Errorf("open baseline: %w", err)
 	}
 	armor, by, err := s.judge(st)
+	if errors.Is(err, ErrSelfApproved) {
+		err = fmt.Errorf("%w: init --force --sign-with KEY starts over under the operator", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open baseline: %w", err)
 	}
@@ -82,7 +85,7 @@ func (s *Store) absent() error {
 }
 
 // chained reads a statement and the one before it, and checks that they belong
-// together.
+// together. One that started over needs none before it.
 func (s *Store) chained(gen uint64) (*statement.Statement, error) {
 	host, err := s.HostID()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -96,7 +99,7 @@ func (s *Store) chained(gen uint64) (*statement.Statement, error) {
 		return nil, err
 	}
 	var prev *statement.Statement
-	if gen > 1 {
+	if gen > 1 && !st.Restart {
 		if prev, err = s.readStatement(gen-1, host); err != nil {
 			return nil, err
 		}

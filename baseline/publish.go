@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"intact/baseline/statement"
@@ -36,6 +37,10 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 	}
 	defer lock.Unlock()
 	prev, host, err := s.newest()
+	var over *restart
+	if errors.As(err, &over) && s.Restart {
+		err = nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +56,10 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 	}
 	if prev != nil {
 		st.Generation, st.Previous = prev.Generation+1, prev.Digest()
+	}
+	if over != nil {
+		st.Generation, st.Restart = over.from+1, true
+		st.Reason = strings.TrimSpace(st.Reason + " (" + over.note() + ")")
 	}
 	if st.Pruned, err = s.expired(st); err != nil {
 		return nil, err
@@ -94,7 +103,8 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 }
 
 // newest returns the statement that the next one follows, nil if there is
-// none, and the host id.
+// none, and the host id. Where that is not trusted, the error is a restart; what
+// could be read of it is returned as well.
 func (s *Store) newest() (*statement.Statement, string, error) {
 	host, err := s.HostID()
 	if err != nil {
@@ -108,7 +118,29 @@ func (s *Store) newest() (*statement.Statement, string, error) {
 	if err == nil {
 		_, _, err = s.judge(st)
 	}
+	for _, e := range []error{ErrDamaged, ErrForeign, ErrUntrusted} {
+		if errors.Is(err, e) {
+			return st, host, &restart{n, err}
+		}
+	}
 	return st, host, err
+}
+
+// restart is the error of a generation that only a new beginning can follow.
+type restart struct {
+	from uint64
+	error
+}
+
+func (r *restart) Unwrap() error { return r.error }
+
+// maxWhy bounds what a reason says of the error, in bytes.
+const maxWhy = 512
+
+// note is what the next generation says of it.
+func (r *restart) note() string {
+	why := r.Error()
+	return fmt.Sprintf("started over from generation %d, which was not trusted: %s", r.from, why[:min(len(why), maxWhy)])
 }
 
 // putFile gives a finished generation file its name. A file that stands there

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -265,4 +266,36 @@ func BenchmarkCompare(b *testing.B) {
 	}
 	b.ReportMetric(opened.Seconds()/float64(b.N), "s/open")
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "files/s")
+}
+
+// Only a store that is told to starts over, and needs nothing of what was there.
+func TestRestart(t *testing.T) {
+	s := newStore(t)
+	commit(t, s, small())
+	commit(t, s, small())
+	rewrite(t, s.statementPath(2), []byte("damaged\n"))
+	b, err := s.NewBuilder(1, testSets, testPolicy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Commit(context.Background(), testNote); !errors.Is(err, ErrDamaged) {
+		t.Errorf("without being told: %v", err)
+	}
+	s.Restart = true
+	st := commit(t, s, small())
+	s.Restart = false
+	if st.Generation != 3 || !st.Restart || st.Previous != (digest.Digest{}) || !strings.Contains(st.Reason, "started over from generation 2") {
+		t.Errorf("got %s", st.Text())
+	}
+	if err := os.Remove(s.statementPath(2)); err != nil {
+		t.Fatal(err)
+	}
+	open(t, s)
+	if next := commit(t, s, small()); next.Restart || next.Previous != st.Digest() {
+		t.Errorf("got %s", next.Text())
+	}
+	infos, err := s.List()
+	if err != nil || len(infos) != 4 || infos[0].Err != nil || infos[1].Err == nil || infos[2].Err != nil || infos[3].Err != nil {
+		t.Errorf("got %+v, %v", infos, err)
+	}
 }

@@ -86,6 +86,10 @@ type Store struct {
 	Signer seal.Signer
 	Trust  *Trust
 
+	// Restart lets Builder.Commit start over where the newest generation cannot be
+	// trusted: see statement.Statement.
+	Restart bool
+
 	dir string
 }
 

@@ -27,6 +27,7 @@ func Parse(text []byte) (*Statement, error) {
 	s.HostName = p.quoted("host-name")
 	s.Generation = uint64(p.number("generation", 1))
 	s.Previous = p.digest("previous")
+	s.Restart = p.yesNo("restart")
 	s.Created = p.time("created")
 	s.File = p.digest("file")
 	s.FileSize = p.number("file-size", 0)
@@ -120,6 +121,14 @@ func (p *parser) authority() Authority {
 		p.fail("authority is not none, host or operator")
 	}
 	return a
+}
+
+func (p *parser) yesNo(key string) bool {
+	v := p.value(key)
+	if v != "yes" && v != "no" {
+		p.fail(key + " is not yes or no")
+	}
+	return v == "yes"
 }
 
 func (p *parser) number(key string, least int64) int64 {

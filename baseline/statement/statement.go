@@ -10,6 +10,7 @@
 //	host-name: "web1"       quoted as Go quotes strings, ASCII only
 //	generation: 3
 //	previous: blake3:…      digest of the previous statement's text, or none
+//	restart: no             yes: it started over from a previous one that was not trusted
 //	created: 2026-01-02T03:04:05.000000006Z
 //	file: blake3:…          digest of the generation file, or none
 //	file-size: 123
@@ -83,6 +84,7 @@ type Statement struct {
 	HostID      string // 32 lower-case hex digits
 	Generation  uint64 // from 1
 	Previous    digest.Digest
+	Restart     bool          // it begins a chain of its own; Previous is zero where that could not be read
 	File        digest.Digest // of all bytes of the generation file; zero in an import
 	FileSize    int64
 	Root        digest.Digest
@@ -115,6 +117,7 @@ func (s *Statement) Text() []byte {
 	line("host-name", quote(s.HostName))
 	line("generation", strconv.FormatUint(s.Generation, 10))
 	line("previous", named(s.Previous))
+	line("restart", yesNo(s.Restart))
 	line("created", s.Created.UTC().Format(time.RFC3339Nano))
 	line("file", named(s.File))
 	line("file-size", strconv.FormatInt(s.FileSize, 10))
@@ -150,9 +153,15 @@ func Short(d digest.Digest) string {
 }
 
 // Follows checks that s stands directly behind prev in one chain. A nil prev
-// is right only for the first generation. Errors wrap ErrChain.
+// is right only for the first generation, and for one that started over: that
+// stands behind anything, since what was there before was not trusted. Errors
+// wrap ErrChain.
 func (s *Statement) Follows(prev *Statement) error {
 	switch {
+	case s.Restart && s.Generation == 1:
+		return fmt.Errorf("%w: generation 1 started over from nothing", ErrChain)
+	case s.Restart:
+		return nil
 	case prev == nil && s.Generation == 1 && s.Previous == digest.Digest{}:
 		return nil
 	case prev == nil:
@@ -180,6 +189,13 @@ func named(d digest.Digest) string {
 		return "none"
 	}
 	return d.Named()
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 func numbers(n []uint64) string {

@@ -21,8 +21,9 @@ func sample() *Statement {
 
 func TestRoundTrip(t *testing.T) {
 	first := sample()
-	first.Previous, first.File, first.Pruned = digest.Digest{}, digest.Digest{}, nil
+	first.Generation, first.Previous, first.File, first.Pruned = 1, digest.Digest{}, digest.Digest{}, nil
 	for _, s := range []*Statement{sample(), first} {
+		s.Restart = s.Generation == 3
 		got, err := Parse(s.Text())
 		if err != nil || !reflect.DeepEqual(got, s) {
 			t.Errorf("%v\n%+v\n%+v", err, got, s)
@@ -68,7 +69,7 @@ func TestOneSpelling(t *testing.T) {
 		{"entries: 5", "entries: -5"}, {"pruned: 1 2", "pruned: 2 1"}, {"pruned: 1 2", "pruned: 1 1"}, {"pruned: 1 2", "pruned: 1  2"},
 		{`report: "id"`, "report: `id`"}, {`report: "id"`, `report: "\x69d"`}, {`report: "id"`, "report: id"},
 		{"05.000000006Z", "05.0000000060Z"}, {"05.000000006Z", "05.000000006+00:00"}, {"host-id: 0", "host-id: A"},
-		{"reason:", "Reason:"}, {"authority: operator", "authority: root"}, {"authority: operator", "authority: "}, {"format: intact.statement/2", "format: intact.statement/3"},
+		{"restart: no", "restart: 0"}, {"restart: no", "restart: "}, {"restart: no\n", ""}, {"reason:", "Reason:"}, {"authority: operator", "authority: root"}, {"authority: operator", "authority: "}, {"format: intact.statement/2", "format: intact.statement/3"},
 		{"root: ", "root: none\nroot: "}, {"file-size", "file_size"},
 	} {
 		text := strings.Replace(good, r[0], r[1], 1)
@@ -105,6 +106,10 @@ func TestFollows(t *testing.T) {
 		{"number", next(func(s *Statement) { s.Generation = 3 }), first, false},
 		{"host", next(func(s *Statement) { s.HostID = strings.Repeat("a", 32) }), first, false},
 		{"digest", next(func(s *Statement) { s.Previous[0]++ }), first, false},
+		{"restart", next(func(s *Statement) { s.Restart = true }), first, true},
+		{"restart-alone", next(func(s *Statement) { s.Restart = true }), nil, true},
+		{"restart-behind-lost", next(func(s *Statement) { s.Restart, s.Previous = true, digest.Digest{} }), first, true},
+		{"restart-first", next(func(s *Statement) { s.Restart, s.Generation, s.Previous = true, 1, digest.Digest{} }), nil, false},
 	}
 	for _, tt := range tests {
 		err := tt.s.Follows(tt.prev)

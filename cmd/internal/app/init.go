@@ -128,6 +128,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if reason == "" {
 		reason = "init"
 	}
+	s.store.Restart = o.Force && o.adopt == nil
 	made, err := b.Commit(ctx, s.note("", reason, authority))
 	if err != nil {
 		return out, fmt.Errorf("init: %w", err)
@@ -174,6 +175,13 @@ func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapLis
 	}
 	if err := p.w.Note(report.Note{Text: "the root of this baseline begins with " + made.Short() + ": write it down or pin it elsewhere"}); err != nil {
 		return Outcome{}, err
+	}
+	if made.Restart {
+		text := "this generation begins a chain of its own: " + report.Prose(made.Reason)
+		s.env.warn("%s", text)
+		if err := p.w.Note(report.Note{Text: text}); err != nil {
+			return Outcome{}, err
+		}
 	}
 	out := Done()
 	for _, g := range list {
