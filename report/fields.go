@@ -92,6 +92,13 @@ func (h *Header) fields(c *coder) {
 		})
 		c.demand(h.Checkpoint.Seq > 0, "checkpoint")
 	}
+	if c.has("knows", h.Known.Generation > 0) {
+		c.object("knows", func() {
+			c.unsigned("generation", &h.Known.Generation)
+			c.text("root", &h.Known.Root)
+		})
+		c.demand(h.Known.Generation > 0, "knows")
+	}
 }
 
 func (b *Baseline) object(c *coder) {

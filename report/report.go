@@ -74,6 +74,7 @@ type Header struct {
 	Boot       Boot       // when it was, by a clock that nobody sets
 	Signer     string     // fingerprint of the key that signs it, "" if it is not signed
 	Checkpoint Checkpoint // what was deleted before it
+	Known      Known      // the newest baseline that it or a report before it saw
 }
 
 // Host is the machine that a report is about.
@@ -93,6 +94,12 @@ type Boot struct {
 type Checkpoint struct {
 	Seq    uint64 // 0: none was deleted
 	Digest string // "sha256:…" of the report with that number
+}
+
+// Known names a baseline that a signed report saw: it does not go away.
+type Known struct {
+	Generation uint64 // 0: none
+	Root       string // "blake3:…"
 }
 
 // Tool is the program that made a report.

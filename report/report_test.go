@@ -200,6 +200,9 @@ func randomReport(t *testing.T, r *rand.Rand) ([]Record, []byte) {
 		if h.Checkpoint.Seq == 0 {
 			h.Checkpoint.Digest = ""
 		}
+		if n := r.Uint64N(3); n > 0 {
+			h.Known = Known{n, randomName(r)}
+		}
 	}
 	recs := []Record{{Header: &h}}
 	check := func(err error) {

@@ -90,7 +90,7 @@ func matcher(patterns []string) (*policy.Effective, error) {
 }
 
 func (a *accept) run(ctx context.Context) (Outcome, error) {
-	id, sum, err := a.find()
+	id, sum, err := a.find(ctx)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -103,7 +103,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer a.gen.Close()
-	if err := a.notRolledBack(a.gen.Statement()); err != nil {
+	if err := a.notRolledBack(ctx, a.gen.Statement()); err != nil {
 		return Outcome{}, err
 	}
 	if a.set, err = a.store.OpenPending(sum); err != nil {
@@ -139,7 +139,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 
 // find returns the id of the report to accept and the pending set that it
 // names.
-func (a *accept) find() (id string, sum digest.Digest, err error) {
+func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err error) {
 	list, err := a.archive().List()
 	if err != nil {
 		return "", sum, err
@@ -165,7 +165,7 @@ func (a *accept) find() (id string, sum digest.Digest, err error) {
 		if t.Pending == "" {
 			return "", sum, usageError("accept: report %s of %s has nothing to accept", h.ID, h.Started.Format("2006-01-02 15:04"))
 		}
-		if _, _, err := a.readJudged(list[i]); err != nil {
+		if _, _, err := a.readJudged(ctx, list[i]); err != nil {
 			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
 		}
 		sum, err = digest.Parse(t.Pending)

@@ -63,7 +63,7 @@ func benchCheck(b testing.TB, dir string) *check {
 	if err := c.open(context.Background()); err != nil {
 		b.Fatal(err)
 	}
-	if c.paper, err = c.begin(report.KindCheck, report.ScopeFull, false); err != nil {
+	if c.paper, err = c.begin(context.Background(), report.KindCheck, report.ScopeFull, false); err != nil {
 		b.Fatal(err)
 	}
 	c.paper.baseline(c.gen.Statement(), c.by)

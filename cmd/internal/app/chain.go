@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -68,7 +69,7 @@ func (s *session) judgeReportBy(h report.Header, body io.ReadSeeker, armor []byt
 }
 
 // readJudged reads the ends of one stored report and verifies its signature.
-func (s *session) readJudged(r report.Stored) (h report.Header, t report.Trailer, err error) {
+func (s *session) readJudged(ctx context.Context, r report.Stored) (h report.Header, t report.Trailer, err error) {
 	if h, t, err = r.Ends(); err != nil {
 		return h, t, err
 	}
@@ -90,42 +91,77 @@ func (s *session) readJudged(r report.Stored) (h report.Header, t report.Trailer
 // errRolledBack means that a newer baseline than the one that is there was seen.
 var errRolledBack = errors.New("the baseline was rolled back")
 
-// lookedBack is how many of the newest reports are held against the baseline.
+// lookedBack is how many of the newest reports that do not say what those before
+// them knew are held against the baseline.
 const lookedBack = 20
 
-// notRolledBack holds the newest baseline against what signed reports say of
-// it: a generation that a report was made against does not go away. What lies
-// before an init counts no more: it started over, and says so.
-func (s *session) notRolledBack(newest *statement.Statement) error {
+// knows is the newest baseline that a report and those before it say there was.
+// What lies before an init counts no more: it started over, and says so.
+func knows(h report.Header, t report.Trailer) (k report.Known) {
+	published := report.Known{Generation: t.Published.Generation, Root: t.Published.Root}
+	switch k = h.Known; {
+	case h.Kind == report.KindInit && published.Generation > 0:
+		return published
+	case k.Generation == 0: // a version that did not write it down
+		k = report.Known{Generation: h.Baseline.Generation, Root: h.Baseline.Root}
+	}
+	if published.Generation > k.Generation {
+		k = published
+	}
+	return k
+}
+
+// known looks for the newest baseline of a host that its signed reports know,
+// and for the report that does. A report that knows none, as that of a baseline
+// that could not be used may, never ends the search.
+func (s *session) known(ctx context.Context, host string) (k report.Known, seq uint64, err error) {
 	list, err := s.archive().List()
 	if err != nil {
-		return err
+		return k, 0, err
 	}
-	for i := len(list) - 1; i >= 0 && i >= len(list)-lookedBack; i-- {
-		h, t, err := s.readJudged(list[i])
-		if err != nil || h.Host.ID != newest.HostID {
+	named := 0
+	for _, r := range slices.Backward(list) {
+		h, t, err := s.readJudged(ctx, r)
+		if ctx.Err() != nil {
+			return k, 0, ctx.Err()
+		}
+		if err != nil || h.Host.ID != host {
 			continue
 		}
-		for _, b := range []report.Baseline{h.Baseline, t.Published} {
-			switch {
-			case b.Generation > newest.Generation:
-				return fmt.Errorf("%w: report %d knows generation %d, and the newest here is %d", errRolledBack, h.Seq, b.Generation, newest.Generation)
-			case b.Generation > 0 && b.Generation == newest.Generation && b.Root != newest.Root.Named():
-				return fmt.Errorf("%w: generation %d is not the one that report %d knows", errRolledBack, b.Generation, h.Seq)
-			}
+		one := knows(h, t)
+		if one.Generation == 0 {
+			continue
 		}
-		if h.Kind == report.KindInit {
+		if one.Generation > k.Generation {
+			k, seq = one, h.Seq
+		}
+		if named++; h.Known.Generation > 0 || h.Kind == report.KindInit || named == lookedBack {
 			break
 		}
+	}
+	return k, seq, nil
+}
+
+// notRolledBack holds the newest baseline against what signed reports say of
+// it: a generation that a report was made against does not go away.
+func (s *session) notRolledBack(ctx context.Context, newest *statement.Statement) error {
+	k, seq, err := s.known(ctx, newest.HostID)
+	switch {
+	case err != nil:
+		return err
+	case k.Generation > newest.Generation:
+		return fmt.Errorf("%w: report %d knows generation %d, and the newest here is %d", errRolledBack, seq, k.Generation, newest.Generation)
+	case k.Generation > 0 && k.Generation == newest.Generation && k.Root != newest.Root.Named():
+		return fmt.Errorf("%w: generation %d is not the one that report %d knows", errRolledBack, k.Generation, seq)
 	}
 	return nil
 }
 
 // neverHad makes sure that a first baseline is the first one.
-func (s *session) neverHad() error {
+func (s *session) neverHad(ctx context.Context) error {
 	host, err := s.store.HostID()
 	if err == nil {
-		err = s.notRolledBack(&statement.Statement{HostID: host})
+		err = s.notRolledBack(ctx, &statement.Statement{HostID: host})
 	}
 	if errors.Is(err, errRolledBack) {
 		err = fmt.Errorf("%w: init --force starts over", err)
@@ -135,7 +171,7 @@ func (s *session) neverHad() error {
 
 // lastReport says what is wrong with the newest report that was stored, if
 // anything is. The whole chain is for intact report verify.
-func (c *check) lastReport() error {
+func (c *check) lastReport(ctx context.Context) error {
 	last, err := c.archive().Last()
 	if errors.Is(err, report.ErrNoReport) {
 		return nil
@@ -143,7 +179,7 @@ func (c *check) lastReport() error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.readJudged(last); err != nil {
+	if _, _, err := c.readJudged(ctx, last); err != nil {
 		c.trusts = append(c.trusts, trustFinding("trust.report", rules.High, fmt.Sprintf("report-%d", last.Seq),
 			err.Error(), "see intact report verify"))
 	}

@@ -165,7 +165,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	err := c.open(ctx)
 	if err != nil {
 		if trust(err) {
-			return c.untrusted(err)
+			return c.untrusted(ctx, err)
 		}
 		return Outcome{}, err
 	}
@@ -181,15 +181,18 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		c.remark(namespaceNotes("/proc")...)
 	}
 	if !c.o.NoState {
-		if err := c.lastReport(); err != nil {
+		if err := c.lastReport(ctx); err != nil {
 			return Outcome{}, err
 		}
 	}
-	if c.paper, err = c.begin(kind, scope, c.o.NoState); err != nil {
+	if c.paper, err = c.begin(ctx, kind, scope, c.o.NoState); err != nil {
 		return Outcome{}, err
 	}
 	defer c.paper.abort()
 	c.paper.baseline(c.gen.Statement(), c.by)
+	if c.o.Baseline == "" {
+		c.paper.knows(c.gen.Statement())
+	}
 	if err := c.paper.w.Header(c.paper.head); err != nil {
 		return Outcome{}, err
 	}
@@ -245,7 +248,7 @@ func (c *check) open(ctx context.Context) (err error) {
 			c.gen.Close()
 		}
 	}()
-	if err := c.vouched(); err != nil {
+	if err := c.vouched(ctx); err != nil {
 		return err
 	}
 	if c.base, err = policy.ParseCanonical(c.gen.Policy()); err != nil {
@@ -295,7 +298,7 @@ func (c *check) present() (*policy.Policy, error) {
 var errUnexpected = errors.New("the baseline is not the expected one")
 
 // vouched makes sure that the baseline is the one that is meant.
-func (c *check) vouched() error {
+func (c *check) vouched(ctx context.Context) error {
 	if err := c.pinned(c.gen, c.o.ExpectRoot); err != nil {
 		return err
 	}
@@ -303,7 +306,7 @@ func (c *check) vouched() error {
 		return c.judgeExport()
 	}
 	c.by = c.gen.Signed()
-	return c.notRolledBack(c.gen.Statement())
+	return c.notRolledBack(ctx, c.gen.Statement())
 }
 
 // scan compares the root with the baseline.
@@ -349,7 +352,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 func (c *check) broken(ctx context.Context, cause error) (Outcome, error) {
 	if trust(cause) {
 		c.paper.abort()
-		return c.untrusted(cause)
+		return c.untrusted(ctx, cause)
 	}
 	t := report.Trailer{Verdict: report.Failed, Reason: cause.Error()}
 	code := ExitIncomplete
@@ -368,12 +371,12 @@ func (c *check) broken(ctx context.Context, cause error) (Outcome, error) {
 }
 
 // untrusted reports a baseline that cannot be used. Nothing is compared.
-func (c *check) untrusted(cause error) (Outcome, error) {
+func (c *check) untrusted(ctx context.Context, cause error) (Outcome, error) {
 	c.out.Add(ExitTrust)
 	if errors.Is(cause, baseline.ErrNoBaseline) {
 		return c.out, &codeError{ExitTrust, cause}
 	}
-	p, err := c.begin(report.KindCheck, report.ScopeFull, c.o.NoState)
+	p, err := c.begin(ctx, report.KindCheck, report.ScopeFull, c.o.NoState)
 	if err != nil {
 		return c.out, &codeError{ExitTrust, errors.Join(cause, err)}
 	}

@@ -64,7 +64,7 @@ func (d *doctor) signed(r report.Stored) error {
 	if d.trustErr != nil {
 		return nil
 	}
-	_, _, err := d.readJudged(r)
+	_, _, err := d.readJudged(d.ctx, r)
 	return err
 }
 

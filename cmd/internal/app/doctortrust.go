@@ -157,7 +157,7 @@ func (d *doctor) baseline() {
 	g, err := d.store.Open(d.ctx, 0)
 	switch {
 	case errors.Is(err, baseline.ErrNoBaseline):
-		if e := d.neverHad(); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		if e := d.neverHad(d.ctx); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = e
 		}
 		d.problem("generation", "intact policy check, then intact init", "%v", err)
@@ -192,7 +192,7 @@ func (d *doctor) baseline() {
 }
 
 func (d *doctor) rolledBack(st *statement.Statement) {
-	switch err := d.notRolledBack(st); {
+	switch err := d.notRolledBack(d.ctx, st); {
 	case errors.Is(err, errRolledBack):
 		d.problem("rollback", "restore the newer generation; intact report list says when it was in force", "%v", err)
 		d.out.Add(ExitTrust)

@@ -197,7 +197,7 @@ func (v *evidence) lastFull() (report.Stored, error) {
 			continue
 		}
 		if v.store.Trust != nil {
-			if _, _, err := v.readJudged(r); err != nil {
+			if _, _, err := v.readJudged(v.ctx, r); err != nil {
 				v.env.warn("%v", err)
 				v.remark(err.Error())
 			}

@@ -35,7 +35,7 @@ func History(ctx context.Context, e *Env, args []string) (Outcome, error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			n, err := s.told(r, want, accepted)
+			n, err := s.told(ctx, r, want, accepted)
 			if err != nil {
 				bad++
 				e.warn("report %d is passed over: %v", r.Seq, err)
@@ -72,8 +72,8 @@ func (s *session) accepted() (map[string][]string, error) {
 }
 
 // told prints the new findings of one report about the wanted paths.
-func (s *session) told(r report.Stored, want map[string]bool, accepted map[string][]string) (n int, err error) {
-	h, _, err := s.readJudged(r)
+func (s *session) told(ctx context.Context, r report.Stored, want map[string]bool, accepted map[string][]string) (n int, err error) {
+	h, _, err := s.readJudged(ctx, r)
 	if err != nil {
 		return 0, err
 	}

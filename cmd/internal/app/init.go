@@ -67,7 +67,7 @@ func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
 	}
 	s.remark(made...)
 	if !o.Force {
-		if err := s.neverHad(); err != nil {
+		if err := s.neverHad(ctx); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -83,7 +83,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err != nil {
 		return out, err
 	}
-	p, err := s.begin(report.KindInit, report.ScopeFull, false)
+	p, err := s.begin(ctx, report.KindInit, report.ScopeFull, false)
 	if err != nil {
 		return out, err
 	}

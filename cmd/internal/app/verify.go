@@ -130,7 +130,7 @@ func (v *verify) openBaseline(ctx context.Context) (err error) {
 		v.gen, err = v.store.Open(ctx, 0)
 	}
 	if err == nil {
-		if err = v.usable(); err != nil {
+		if err = v.usable(ctx); err != nil {
 			v.gen.Close()
 			v.gen = nil
 		}
@@ -151,12 +151,12 @@ func (v *verify) openBaseline(ctx context.Context) (err error) {
 }
 
 // vouched makes sure that the baseline is the one that is meant.
-func (v *verify) vouched() error {
+func (v *verify) vouched(ctx context.Context) error {
 	if err := v.pinned(v.gen, v.o.ExpectRoot); err != nil {
 		return err
 	}
 	if v.o.Baseline == "" {
-		return v.notRolledBack(v.gen.Statement())
+		return v.notRolledBack(ctx, v.gen.Statement())
 	}
 	_, self, note, err := v.judgeExport(v.gen, v.o.Baseline, &v.out)
 	if note = cmp.Or(self, note); note != "" {
@@ -166,8 +166,8 @@ func (v *verify) vouched() error {
 }
 
 // usable makes sure of a baseline and puts its policy in force.
-func (v *verify) usable() error {
-	if err := v.vouched(); err != nil {
+func (v *verify) usable(ctx context.Context) error {
+	if err := v.vouched(ctx); err != nil {
 		return err
 	}
 	p, err := policy.ParseCanonical(v.gen.Policy())

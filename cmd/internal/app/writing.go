@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +36,7 @@ type paper struct {
 }
 
 // begin starts a report. Its number is taken under the lock.
-func (s *session) begin(kind report.Kind, scope report.Scope, noState bool) (*paper, error) {
+func (s *session) begin(ctx context.Context, kind report.Kind, scope report.Scope, noState bool) (*paper, error) {
 	p := &paper{s: s, kind: kind}
 	p.head = report.Header{
 		ID: newID(), Kind: kind, Scope: scope, Root: s.root.HostPath(), Started: s.env.Now().UTC(),
@@ -74,6 +75,11 @@ func (s *session) begin(kind report.Kind, scope report.Scope, noState bool) (*pa
 		s.remark(fmt.Sprintf("a run before this one did not finish: it was to write report %d", n))
 	}
 	p.head.Seq, p.head.Prev, p.head.Checkpoint, p.head.Signer = at.Seq, at.Prev, at.Checkpoint, p.key.Key().Fingerprint
+	if s.store.Trust != nil && p.head.Host.ID != "" {
+		if p.head.Known, _, err = s.known(ctx, p.head.Host.ID); err != nil {
+			return nil, fmt.Errorf("begin report: %w", err)
+		}
+	}
 	if p.draft, err = a.Create(at, kind); err != nil {
 		return nil, err
 	}
@@ -85,6 +91,14 @@ func (s *session) begin(kind report.Kind, scope report.Scope, noState bool) (*pa
 func (p *paper) baseline(st *statement.Statement, by baseline.Signed) {
 	p.head.Baseline = report.Baseline{Generation: st.Generation, Root: st.Root.Named(), Signer: cmp.Or(by.Principal, by.Fingerprint)}
 	p.head.Policy = st.Policy.Named()
+}
+
+// knows notes the newest baseline of the state folder, for those who look at
+// this report alone: what it knows does not go away.
+func (p *paper) knows(st *statement.Statement) {
+	if st.Generation > p.head.Known.Generation {
+		p.head.Known = report.Known{Generation: st.Generation, Root: st.Root.Named()}
+	}
 }
 
 // end writes the trailer, stores the report and shows it.
