@@ -2,8 +2,7 @@ package report
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,13 +61,24 @@ const (
 	sigSuffix = ".sig"
 )
 
+// Numbers above farSeq are believed where the report is signed alone: runs do
+// not come that far, and somebody who makes files up should not end the numbers.
+// Above maxSeq there are no reports.
+const (
+	farSeq = 1 << 40
+	maxSeq = 1 << 62
+)
+
+// maxReport is more bytes than a report has.
+const maxReport = 16 << 30
+
 func fileName(seq uint64, k Kind) string { return fmt.Sprintf("%010d-%s%s", seq, k, suffix) }
 
 func parseName(name string) (seq uint64, k Kind, ok bool) {
 	num, rest, _ := strings.Cut(name, "-")
 	kind, ok := strings.CutSuffix(rest, suffix)
 	seq, err := strconv.ParseUint(num, 10, 63)
-	return seq, Kind(kind), ok && err == nil && seq > 0 && fileName(seq, Kind(kind)) == name
+	return seq, Kind(kind), ok && err == nil && seq > 0 && seq <= maxSeq && Kind(kind).known() && fileName(seq, Kind(kind)) == name
 }
 
 // List returns the reports in ascending order of their numbers, none where
@@ -123,68 +133,40 @@ func (a *Archive) Last() (Stored, error) {
 // Place is where the next report stands in the chain.
 type Place struct {
 	Seq        uint64
-	Prev       string     // "sha256:…" of the bytes of the report before, "" if there is none
+	Prev       string     // "sha256:…" of the bytes of the report before, "" if there is none that can be one
 	Checkpoint Checkpoint // the reports up to there are deleted when this one is stored
+	Pruned     int        // how many are deleted then that were not before
+	Kept       error      // why none is, although there are too many
 	Unfinished []uint64   // numbers of reports that a process began and did not end
 }
 
-// Next returns the place of the next report, as of now.
-func (a *Archive) Next(now time.Time) (p Place, err error) {
+// Next returns the place of the next report, as of now. Only what judge finds
+// signed as it should be has a say in what is deleted; nil takes everything.
+func (a *Archive) Next(ctx context.Context, now time.Time, judge Judge) (p Place, err error) {
 	list, err := a.List()
 	if err != nil {
 		return p, err
 	}
 	p.Unfinished = a.unfinished()
 	p.Seq = 1
+	for n := len(list); n > 0 && list[n-1].Seq > farSeq; n-- {
+		if _, _, err := list[n-1].sealed(ctx, judge); err == nil {
+			break
+		}
+		list = list[:n-1] // a name that somebody made up: there is no number behind the last
+	}
+	if err := ctx.Err(); err != nil {
+		return p, err
+	}
 	if len(list) == 0 {
 		return p, nil
 	}
 	last := list[len(list)-1]
 	p.Seq = last.Seq + 1
-	if p.Prev, err = last.Digest(); err != nil {
+	if p.Prev, err = last.digest(ctx); err != nil && !errors.Is(err, ErrEdited) {
 		return p, err
 	}
-	p.Checkpoint, err = a.checkpoint(list, now)
-	return p, err
-}
-
-// checkpoint decides what of list is deleted. A report that cannot be read is
-// kept, and so are all behind it: the chain would not hold without it.
-func (a *Archive) checkpoint(list []Stored, now time.Time) (c Checkpoint, err error) {
-	if h, err := list[len(list)-1].Header(); err == nil {
-		c = h.Checkpoint
-	}
-	var total int64
-	first := len(list) - 1
-	for i, s := range slices.Backward(list) {
-		total += s.Size
-		if len(list)-i >= a.count || i < len(list)-1 && (total > a.bytes || now.Sub(s.Time) > a.age) {
-			break
-		}
-		first = i
-	}
-	if first == 0 {
-		return c, nil
-	}
-	h, err := list[first].Header()
-	if err != nil || h.Prev == "" {
-		return c, nil
-	}
-	return Checkpoint{list[first].Seq - 1, h.Prev}, nil
-}
-
-// Digest returns "sha256:…" of all bytes of the report.
-func (s Stored) Digest() (string, error) {
-	f, err := s.Open()
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read report %d: %w", s.Seq, err)
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	return p, a.retain(ctx, &p, list, now, judge)
 }
 
 // Signature returns the armored signature of the report, nil if there is none.
@@ -248,7 +230,8 @@ func (a *Archive) Get(ref string) (Stored, error) {
 	return Stored{}, fmt.Errorf("find report %q: %w", ref, ErrAmbiguous)
 }
 
-// Open opens the report for reading; a link or a special file is refused.
+// Open opens the report for reading; a link, a special file and what is too
+// large to be a report are refused.
 func (s Stored) Open() (*os.File, error) {
 	f, err := os.OpenFile(s.Path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -257,6 +240,8 @@ func (s Stored) Open() (*os.File, error) {
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
 		err = fmt.Errorf("%q is not a regular file", s.Path)
+	} else if err == nil && fi.Size() > maxReport {
+		err = fmt.Errorf("%w: it has %d bytes, more than a report can have", ErrEdited, fi.Size())
 	}
 	if err != nil {
 		f.Close()

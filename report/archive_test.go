@@ -1,19 +1,24 @@
 package report
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
 
-func store(t *testing.T, a *Archive, id string) Stored {
+func store(t *testing.T, a *Archive, id string) Stored { return storeAt(t, a, id, time.Now()) }
+
+func storeAt(t *testing.T, a *Archive, id string, started time.Time) Stored {
 	t.Helper()
-	at, err := a.Next(time.Now())
+	at, err := a.Next(context.Background(), started, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +28,7 @@ func store(t *testing.T, a *Archive, id string) Stored {
 	}
 	defer d.Abort()
 	h := header()
-	h.ID, h.Seq, h.Prev, h.Checkpoint = id, at.Seq, at.Prev, at.Checkpoint
+	h.ID, h.Seq, h.Prev, h.Checkpoint, h.Started = id, at.Seq, at.Prev, at.Checkpoint, started.UTC()
 	w := NewWriter(d)
 	w.Header(h)
 	if err := w.Trailer(trailer(Clean, 0, Counts{})); err != nil {
@@ -56,7 +61,7 @@ func TestArchive(t *testing.T) {
 		t.Errorf("file: %v, %v", fi.Mode(), err)
 	}
 	body, _ := os.ReadFile(first.Path)
-	if at, err := a.Next(time.Now()); at.Seq != 2 || at.Prev != fmt.Sprintf("sha256:%x", sha256.Sum256(body)) || err != nil {
+	if at, err := a.Next(context.Background(), time.Now(), nil); at.Seq != 2 || at.Prev != fmt.Sprintf("sha256:%x", sha256.Sum256(body)) || err != nil {
 		t.Errorf("next: %v, %v", at, err)
 	}
 	store(t, a, "aaaa-2")
@@ -148,19 +153,146 @@ func TestArchiveRetention(t *testing.T) {
 	if list, _ = a.List(); len(list) != 2 || list[1].Seq != 8 {
 		t.Errorf("the newest and the one before: %v", list)
 	}
-	a.bytes, a.age = 1<<30, time.Hour
-	old := time.Now().Add(-2 * time.Hour)
-	if err := os.Chtimes(list[0].Path, old, old); err != nil {
-		t.Fatal(err)
-	}
-	store(t, a, "z")
-	if list, _ = a.List(); len(list) != 2 || list[0].Seq != 8 {
-		t.Errorf("by age: %v", list)
-	}
-	if h, err := list[1].Header(); err != nil || h.Checkpoint.Seq != 7 {
+	if h, err := list[1].Header(); err != nil || h.Checkpoint.Seq != 6 {
 		t.Errorf("checkpoint %v, %v", h.Checkpoint, err)
 	}
 	if des, _ := os.ReadDir(a.dir); len(des) != 4 {
 		t.Errorf("left: %v", des)
+	}
+}
+
+// first is the number of the first report of an archive.
+func first(t *testing.T, a *Archive) uint64 {
+	t.Helper()
+	list, err := a.List()
+	if err != nil || len(list) == 0 {
+		t.Fatal(list, err)
+	}
+	return list[0].Seq
+}
+
+// What is old is told by what is signed, and a clock that was set makes nothing
+// old.
+func TestArchiveRetentionByAge(t *testing.T) {
+	a := OpenArchive(t.TempDir(), 0, 8)
+	now := time.Now()
+	for i := range 9 {
+		storeAt(t, a, fmt.Sprint(i), now)
+		now = now.Add(23 * time.Hour)
+	}
+	old := now.Add(-20 * 365 * 24 * time.Hour)
+	list, _ := a.List()
+	for _, s := range list {
+		if err := os.Chtimes(s.Path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the clock jumps, and stays there
+		storeAt(t, a, "jump", now.Add(50*365*24*time.Hour))
+	}
+	if n := first(t, a); n > 2 {
+		t.Errorf("after a jump the first is %d", n)
+	}
+	storeAt(t, a, "back", now)
+	for range 3 {
+		now = now.Add(24 * time.Hour)
+		storeAt(t, a, "on", now)
+	}
+	if n := first(t, a); n != 5 {
+		t.Errorf("by age: the first is %d", n)
+	}
+	list, _ = a.List()
+	if h, err := list[len(list)-1].Header(); err != nil || h.Checkpoint.Seq != 4 {
+		t.Errorf("checkpoint %v, %v", h.Checkpoint, err)
+	}
+}
+
+// A report that is not what was written is no reason to delete others.
+func TestArchiveRetentionOfEdited(t *testing.T) {
+	grow := func(name string) error { return os.Truncate(name, 1<<30) }
+	forge := func(name string) error { // signed by nobody: all before it is to go
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(name, bytes.Replace(b, []byte(`"checkpoint":{"seq":1,`), []byte(`"checkpoint":{"seq":4,`), 1), 0o600)
+	}
+	for _, c := range []struct {
+		name string
+		seq  uint64
+		do   func(string) error
+	}{
+		{"newest-grown", 5, grow}, {"middle-grown", 4, grow}, {"first-grown", 2, grow}, {"removed", 4, os.Remove},
+		{"emptied", 3, func(n string) error { return os.Truncate(n, 0) }}, {"newest-forged", 5, forge},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := chained(t, 5, 4)
+			if n := first(t, a); n != 2 {
+				t.Fatalf("the first is %d", n)
+			}
+			if err := c.do(filepath.Join(a.dir, fileName(c.seq, KindCheck))); err != nil {
+				t.Fatal(err)
+			}
+			a.bytes, a.count = 1<<29, 3
+			at, err := a.Next(context.Background(), time.Now(), judgeSealed)
+			if err != nil || at.Kept == nil || at.Pruned != 0 || at.Checkpoint.Seq > 1 {
+				t.Errorf("%+v, %v", at, err)
+			}
+		})
+	}
+	a := chained(t, 5, 4)
+	if at, err := a.Next(context.Background(), time.Now(), judgeSealed); err != nil || at.Kept != nil || at.Pruned != 1 || at.Checkpoint.Seq != 2 {
+		t.Errorf("whole: %+v, %v", at, err)
+	}
+}
+
+// Names that somebody made up do not end the numbers, and no report is too
+// large to be passed over.
+func TestArchiveMadeUp(t *testing.T) {
+	a := chained(t, 2, 9)
+	for _, n := range []string{"9223372036854775807", "4611686018427387904", "4611686018427387903"} {
+		if err := os.WriteFile(filepath.Join(a.dir, n+"-check.jsonl"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(a.dir, "0000000007-\x1b[31m.jsonl"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at, err := a.Next(context.Background(), time.Now(), judgeSealed)
+	if err != nil || at.Seq != 3 || at.Prev == "" {
+		t.Errorf("%+v, %v", at, err)
+	}
+	if err := os.Truncate(filepath.Join(a.dir, fileName(2, KindCheck)), 3<<40); err != nil {
+		t.Skip(err) // a file system that has no such files
+	}
+	at, err = a.Next(context.Background(), time.Now(), judgeSealed)
+	if err != nil || at.Seq != 3 || at.Prev != "" {
+		t.Errorf("too large: %+v, %v", at, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := a.Next(ctx, time.Now(), judgeSealed); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// Nobody writes to what lies where the signature is to be.
+func TestDraftPutsSignature(t *testing.T) {
+	a := OpenArchive(t.TempDir(), 0, 0)
+	d, err := a.Create(Place{Seq: 1}, KindCheck)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	name := filepath.Join(a.dir, draftName(fileName(1, KindCheck)+sigSuffix))
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.Commit([]byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := s.Signature(); err != nil || string(b) != "x" {
+		t.Errorf("%q, %v", b, err)
 	}
 }

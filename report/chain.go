@@ -2,8 +2,6 @@ package report
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +61,10 @@ func (a *Archive) Verify(ctx context.Context, hostID string, judge Judge) (Walke
 		if err := ctx.Err(); err != nil {
 			return c.walked, c.faults, err
 		}
-		c.add(s)
+		c.add(ctx, s)
+	}
+	if err := ctx.Err(); err != nil {
+		return c.walked, c.faults, err
 	}
 	c.begin(list)
 	for _, n := range c.signatures {
@@ -104,14 +105,14 @@ type chain struct {
 func (c *chain) fault(seq uint64, err error) { c.faults = append(c.faults, Fault{seq, seq, err}) }
 
 // add verifies one report behind those that went before.
-func (c *chain) add(s Stored) {
+func (c *chain) add(ctx context.Context, s Stored) {
 	if n := c.walked.Last; n > 0 && s.Seq > n+1 {
 		c.faults = append(c.faults, Fault{n + 1, s.Seq - 1, ErrMissing})
 		c.known = false
 	} else if s.Seq == n && n > 0 {
 		c.fault(n, fmt.Errorf("%w: there are two of that number", ErrEdited))
 	}
-	h, sum, err := c.verify(s)
+	h, sum, err := c.verify(ctx, s)
 	if err != nil {
 		c.fault(s.Seq, err)
 	}
@@ -139,62 +140,33 @@ func (c *chain) add(s Stored) {
 
 // verify reads one report whole. The digest is "" if it could not be read to
 // its end, the header empty if that could not be.
-func (c *chain) verify(s Stored) (h Header, sum string, err error) {
-	f, err := s.Open()
+func (c *chain) verify(ctx context.Context, s Stored) (h Header, sum string, err error) {
+	h, sum, err = s.Inspect(ctx, func(h Header, body io.ReadSeeker, armor []byte) error {
+		if err := c.belongs(s, h); err != nil {
+			return err
+		}
+		return c.judge(h, body, armor)
+	}, nil)
 	if errors.Is(err, fs.ErrNotExist) {
-		return h, "", ErrMissing
-	}
-	if err != nil {
-		return h, "", err
-	}
-	defer f.Close()
-	hash := sha256.New()
-	h, err = whole(io.TeeReader(f, hash))
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrEdited, err)
-	}
-	// The rest, where reading it ended early.
-	if _, e := io.Copy(hash, f); e != nil {
-		return h, "", errors.Join(err, e)
-	}
-	sum = "sha256:" + hex.EncodeToString(hash.Sum(nil))
-	switch {
-	case err != nil:
-		return h, sum, err
-	case h.Seq != s.Seq || h.Kind != s.Kind:
-		return h, sum, fmt.Errorf("%w: it is report %d, a %s", ErrEdited, h.Seq, h.Kind)
-	case c.host == "":
-		c.host = h.Host.ID
-	case h.Host.ID != c.host:
-		return h, sum, fmt.Errorf("%w: of %q", ErrForeign, h.Host.ID)
-	}
-	if c.begun && h.Host.Epoch < c.last.Host.Epoch {
-		return h, sum, fmt.Errorf("%w: its epoch %d comes behind %d", ErrEdited, h.Host.Epoch, c.last.Host.Epoch)
-	}
-	armor, err := s.Signature()
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err == nil {
-		err = c.judge(h, f, armor)
+		err = ErrMissing
 	}
 	return h, sum, err
 }
 
-// whole reads a report to its end.
-func whole(r io.Reader) (h Header, err error) {
-	for rd := NewReader(r); ; {
-		rec, err := rd.Next()
-		if err == io.EOF {
-			return h, nil
-		}
-		if err != nil {
-			return h, err
-		}
-		if rec.Header != nil {
-			h = *rec.Header
-		}
+// belongs makes sure that a report stands where it was written.
+func (c *chain) belongs(s Stored, h Header) error {
+	switch {
+	case h.Seq != s.Seq || h.Kind != s.Kind:
+		return fmt.Errorf("%w: it is report %d, a %s", ErrEdited, h.Seq, h.Kind)
+	case c.host == "":
+		c.host = h.Host.ID
+	case h.Host.ID != c.host:
+		return fmt.Errorf("%w: of %q", ErrForeign, h.Host.ID)
 	}
+	if c.begun && h.Host.Epoch < c.last.Host.Epoch {
+		return fmt.Errorf("%w: its epoch %d comes behind %d", ErrEdited, h.Host.Epoch, c.last.Host.Epoch)
+	}
+	return nil
 }
 
 // begin judges where the chain begins: with the first report, or behind what

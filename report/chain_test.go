@@ -31,7 +31,7 @@ func chained(t *testing.T, n, keep int) *Archive {
 	a := OpenArchive(filepath.Join(t.TempDir(), "reports"), 0, 0)
 	a.count = keep
 	for i := range n {
-		at, err := a.Next(time.Now())
+		at, err := a.Next(context.Background(), time.Now(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestUnfinished(t *testing.T) {
 	if _, err := a.Create(Place{Seq: 3}, KindCheck); err != nil { // as if killed here
 		t.Fatal(err)
 	}
-	if at, err := a.Next(time.Now()); err != nil || !slices.Equal(at.Unfinished, []uint64{3}) || at.Seq != 3 {
+	if at, err := a.Next(context.Background(), time.Now(), nil); err != nil || !slices.Equal(at.Unfinished, []uint64{3}) || at.Seq != 3 {
 		t.Errorf("%+v, %v", at, err)
 	}
 }

@@ -34,6 +34,10 @@ const (
 	KindImage Kind = "image"
 )
 
+func (k Kind) known() bool {
+	return k == KindCheck || k == KindInit || k == KindWatch || k == KindImage
+}
+
 // Scope says whether the whole policy was looked at.
 type Scope string
 
@@ -65,7 +69,7 @@ type Header struct {
 	Root     string // the directory treated as "/", any bytes
 	Started  time.Time
 	Seq      uint64   // position in the chain of this host's reports, from 1
-	Prev     string   // "sha256:…" of the bytes of the report before, "" for the first
+	Prev     string   // "sha256:…" of the bytes of the report before, "" where none can be one
 	Baseline Baseline // what was compared with; generation 0: none
 	Policy   string   // "blake3:…" of the policy in force, "" where none could be had
 	Tool     Tool

@@ -69,23 +69,8 @@ func (s *session) judgeReportBy(h report.Header, body io.ReadSeeker, armor []byt
 }
 
 // readJudged reads the ends of one stored report and verifies its signature.
-func (s *session) readJudged(ctx context.Context, r report.Stored) (h report.Header, t report.Trailer, err error) {
-	if h, t, err = r.Ends(); err != nil {
-		return h, t, err
-	}
-	f, err := r.Open()
-	if err != nil {
-		return h, t, err
-	}
-	defer f.Close()
-	armor, err := r.Signature()
-	if err == nil {
-		err = s.judgeReport(h, f, armor)
-	}
-	if err == nil && (h.Seq != r.Seq || h.Kind != r.Kind) {
-		err = report.ErrEdited
-	}
-	return h, t, err
+func (s *session) readJudged(ctx context.Context, r report.Stored) (report.Header, report.Trailer, error) {
+	return r.EndsJudged(ctx, s.judgeReport)
 }
 
 // errRolledBack means that a newer baseline than the one that is there was seen.
@@ -179,7 +164,9 @@ func (c *check) lastReport(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.readJudged(ctx, last); err != nil {
+	if _, _, err := c.readJudged(ctx, last); ctx.Err() != nil {
+		return ctx.Err()
+	} else if err != nil {
 		c.trusts = append(c.trusts, trustFinding("trust.report", rules.High, fmt.Sprintf("report-%d", last.Seq),
 			err.Error(), "see intact report verify"))
 	}

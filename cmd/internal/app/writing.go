@@ -33,6 +33,7 @@ type paper struct {
 	w     *report.Writer
 	head  report.Header
 	key   seal.Signer // nil with --no-state
+	notes []string    // about what is kept
 }
 
 // begin starts a report. Its number is taken under the lock.
@@ -67,12 +68,18 @@ func (s *session) begin(ctx context.Context, kind report.Kind, scope report.Scop
 		return nil, fmt.Errorf("begin report: %w", err)
 	}
 	a := s.archive()
-	at, err := a.Next(s.env.Now())
+	at, err := a.Next(ctx, s.env.Now(), s.judgeReport)
 	if err != nil {
 		return nil, fmt.Errorf("begin report: %w", err)
 	}
 	for _, n := range at.Unfinished {
 		s.remark(fmt.Sprintf("a run before this one did not finish: it was to write report %d", n))
+	}
+	if at.Pruned > 0 {
+		p.notes = append(p.notes, fmt.Sprintf("%s up to number %d deleted with this one: they are more, or older, than what is kept", counted(at.Pruned, "old report"), at.Checkpoint.Seq))
+	}
+	if at.Kept != nil {
+		p.notes = append(p.notes, fmt.Sprintf("old reports are not deleted, though there are more than are to be kept: %v: see intact report verify", at.Kept))
 	}
 	p.head.Seq, p.head.Prev, p.head.Checkpoint, p.head.Signer = at.Seq, at.Prev, at.Checkpoint, p.key.Key().Fingerprint
 	if s.store.Trust != nil && p.head.Host.ID != "" {
@@ -103,6 +110,11 @@ func (p *paper) knows(st *statement.Statement) {
 
 // end writes the trailer, stores the report and shows it.
 func (p *paper) end(t report.Trailer, o Output) error {
+	for _, text := range p.notes {
+		if err := p.w.Note(report.Note{Text: text}); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
 	t.Finished, t.Clock = p.s.env.Now().UTC(), bootClock()
 	if err := p.w.Trailer(t); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -114,7 +126,7 @@ func (p *paper) end(t report.Trailer, o Output) error {
 	if p.draft != nil {
 		stored, err := p.store()
 		if err != nil && !errors.Is(err, report.ErrPrune) {
-			return err
+			return errors.Join(err, p.s.show(p.draft.File, o)) // it is all that is left of the run
 		} else if err != nil {
 			p.s.env.warn("%v", err)
 		}
