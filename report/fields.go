@@ -1,6 +1,8 @@
 package report
 
 import (
+	"strings"
+
 	"intact/rules"
 )
 
@@ -53,6 +55,9 @@ func (h *Header) fields(c *coder) {
 	format := Format
 	c.word("format", &format, Format)
 	c.text("id", &h.ID)
+	if c.reading && (h.ID == "" || strings.IndexFunc(h.ID, func(r rune) bool { return r <= ' ' || r >= 0x7f }) >= 0) {
+		c.fail("id %.40q", h.ID)
+	}
 	c.word("kind", (*string)(&h.Kind), string(KindCheck), string(KindInit), string(KindWatch), string(KindImage))
 	c.word("scope", (*string)(&h.Scope), string(ScopeFull), string(ScopePartial))
 	c.object("host", func() {

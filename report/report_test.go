@@ -194,7 +194,7 @@ func randomReport(t *testing.T, r *rand.Rand) ([]Record, []byte) {
 	var b bytes.Buffer
 	w := NewWriter(&b)
 	h := header()
-	h.ID, h.Root, h.Host, h.Command = randomName(r), "/"+randomName(r), Host{randomName(r), randomName(r), r.Uint64N(3)}, randomTexts(r)
+	h.ID, h.Root, h.Host, h.Command = fmt.Sprintf("%x", r.Uint64()), "/"+randomName(r), Host{randomName(r), randomName(r), r.Uint64N(3)}, randomTexts(r)
 	if r.IntN(2) == 0 {
 		h.Boot, h.Signer, h.Checkpoint = Boot{"b" + randomName(r), r.Int64N(1 << 50)}, randomName(r), Checkpoint{r.Uint64N(9), randomName(r)}
 		if h.Checkpoint.Seq == 0 {

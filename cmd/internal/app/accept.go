@@ -121,7 +121,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 		a.env.warn("%s", w)
 	}
 	if a.pick.size()+len(rows) == 0 {
-		return Outcome{}, usageError("accept: nothing in report %s is selected", id)
+		return Outcome{}, usageError("accept: nothing in report %s is selected", report.Escape(id))
 	}
 	if a.o.DryRun {
 		return Done(), a.list(rows)
@@ -133,7 +133,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	_, err = fmt.Fprintf(a.env.Stdout, "accepted %d changes of report %s: generation %d, root %s\n", a.pick.size()+len(rows), id, made.Generation, made.Short())
+	_, err = fmt.Fprintf(a.env.Stdout, "accepted %d changes of report %s: generation %d, root %s\n", a.pick.size()+len(rows), report.Escape(id), made.Generation, made.Short())
 	return Done(), err
 }
 
@@ -158,12 +158,12 @@ func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err er
 		}
 		if h.Kind != report.KindCheck && h.Kind != report.KindImage || h.Scope != report.ScopeFull {
 			if a.o.Report != "" {
-				return "", sum, usageError("accept: report %s is no full check", h.ID)
+				return "", sum, usageError("accept: report %s is no full check", report.Escape(h.ID))
 			}
 			continue
 		}
 		if t.Pending == "" {
-			return "", sum, usageError("accept: report %s of %s has nothing to accept", h.ID, h.Started.Format("2006-01-02 15:04"))
+			return "", sum, usageError("accept: report %s of %s has nothing to accept", report.Escape(h.ID), h.Started.Format("2006-01-02 15:04"))
 		}
 		if _, _, err := a.readJudged(ctx, list[i]); err != nil {
 			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}

@@ -36,6 +36,9 @@ func History(ctx context.Context, e *Env, args []string) (Outcome, error) {
 				return err
 			}
 			n, err := s.told(ctx, r, want, accepted)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil {
 				bad++
 				e.warn("report %d is passed over: %v", r.Seq, err)
@@ -73,24 +76,17 @@ func (s *session) accepted() (map[string][]string, error) {
 
 // told prints the new findings of one report about the wanted paths.
 func (s *session) told(ctx context.Context, r report.Stored, want map[string]bool, accepted map[string][]string) (n int, err error) {
-	h, _, err := s.readJudged(ctx, r)
+	var found []*rules.Finding
+	h, _, err := s.readWhole(ctx, r, func(rec report.Record) {
+		if x := rec.Finding; x != nil && x.New && (want[x.Subject.Path] || x.From != "" && want[x.From]) {
+			found = append(found, x)
+		}
+	})
 	if err != nil {
 		return 0, err
 	}
-	f, err := r.Open()
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for rec, err := range report.Read(f) {
-		if err != nil {
-			return n, err
-		}
-		x := rec.Finding
-		if x == nil || !x.New || !want[x.Subject.Path] && !(x.From != "" && want[x.From]) {
-			continue
-		}
-		n++
+	n = len(found)
+	for _, x := range found {
 		s.printFinding(h, x)
 	}
 	if n > 0 {
@@ -106,7 +102,7 @@ func (s *session) printFinding(h report.Header, x *rules.Finding) {
 	if x.From != "" {
 		from = report.Escape(x.From) + " → "
 	}
-	s.env.print("%s  report %d (%s)  %s  %s %s  %s%s\n", when(h.Started), h.Seq, report.Escape(h.ID), x.Severity, x.Rule, x.Change, from, report.Escape(x.Subject.Path))
+	s.env.print("%s  report %d (%s)  %s  %s %s  %s%s\n", when(h.Started), h.Seq, report.Escape(h.ID), x.Severity, report.Prose(x.Rule), report.Prose(x.Change), from, report.Escape(x.Subject.Path))
 	for _, v := range x.Attributes {
 		was, now := "none", "none"
 		if v.OldKnown {

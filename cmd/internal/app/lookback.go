@@ -153,9 +153,11 @@ func BaselineExport(ctx context.Context, e *Env, gen uint64, file string) (Outco
 	})
 }
 
-// ReportList prints a line for each report that is kept.
-func ReportList(e *Env) (Outcome, error) {
-	return reading(e, func(s *session) error {
+// ReportList prints a line for each report that is kept, and says which is not
+// what was signed.
+func ReportList(ctx context.Context, e *Env) (Outcome, error) {
+	bad := false
+	out, err := reading(e, func(s *session) error {
 		list, err := s.archive().List()
 		if err != nil {
 			return err
@@ -163,20 +165,48 @@ func ReportList(e *Env) (Outcome, error) {
 		w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "NUMBER\tID\tKIND\tSTARTED\tVERDICT\tEXIT")
 		for _, r := range list {
-			t, h, err := readEnds(r)
+			h, t, err := s.readWhole(ctx, r, nil)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil {
-				fmt.Fprintf(w, "%d\t?\t%s\t\t%s\t\n", r.Seq, r.Kind, report.Prose(err.Error()))
+				bad = true
+				fmt.Fprintf(w, "%d\t?\t%s\t\tNOT TRUSTED: %s\t\n", r.Seq, report.Escape(string(r.Kind)), report.Prose(err.Error()))
 				continue
 			}
 			fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%d\n", r.Seq, report.Escape(h.ID), h.Kind, h.Started.UTC().Format("2006-01-02 15:04:05"), t.Verdict, t.Exit)
 		}
 		return w.Flush()
 	})
+	if err == nil && bad {
+		out.Add(ExitTrust)
+	}
+	return out, err
 }
 
-// ReportShow prints one report, by default the last.
-func ReportShow(e *Env, ref string, o Output) (Outcome, error) {
-	return reading(e, func(s *session) error {
+// readWhole reads one stored report whole, tells each record, and verifies its
+// signature: what was told counts only if err is nil.
+func (s *session) readWhole(ctx context.Context, r report.Stored, each func(report.Record)) (h report.Header, t report.Trailer, err error) {
+	h, _, err = r.Inspect(ctx, s.judgeReport, func(rec report.Record) error {
+		if rec.Trailer != nil {
+			t = *rec.Trailer
+		}
+		if each != nil {
+			each(rec)
+		}
+		return nil
+	})
+	if err == nil && (h.Seq != r.Seq || h.Kind != r.Kind) {
+		err = report.ErrEdited
+	}
+	return h, t, err
+}
+
+// lookAt hands one stored report to show, and says behind it if it is not what
+// was signed.
+func lookAt(ctx context.Context, e *Env, ref string, show func(*session, report.Stored, *os.File) error) (Outcome, error) {
+	bad := false
+	out, err := reading(e, func(s *session) error {
 		r, err := s.archive().Get(ref)
 		if errors.Is(err, report.ErrNoReport) || errors.Is(err, report.ErrAmbiguous) {
 			return usageError("%w", err)
@@ -188,7 +218,32 @@ func ReportShow(e *Env, ref string, o Output) (Outcome, error) {
 		if err != nil {
 			return err
 		}
+		err = errors.Join(show(s, r, f), f.Close())
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		_, _, e := s.readWhole(ctx, r, nil)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case e != nil && err != nil:
+			return &codeError{ExitTrust, fmt.Errorf("NOT TRUSTED: report %d: %w", r.Seq, errors.Join(e, err))}
+		case e != nil:
+			bad = true
+			s.env.warn("NOT TRUSTED: report %d: %v", r.Seq, e)
+		}
+		return err
+	})
+	if err == nil && bad {
+		out.Add(ExitTrust)
+	}
+	return out, err
+}
+
+// ReportShow prints one report, by default the last.
+func ReportShow(ctx context.Context, e *Env, ref string, o Output) (Outcome, error) {
+	return lookAt(ctx, e, ref, func(s *session, r report.Stored, f *os.File) error {
 		o.stored = r.Path
-		return errors.Join(s.show(f, o), f.Close())
+		return s.show(f, o)
 	})
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -54,8 +53,10 @@ func ReportVerifyFiles(ctx context.Context, e *Env, names []string) (Outcome, er
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			h, err := s.verifyFile(name)
+			h, err := s.verifyFile(ctx, name)
 			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
 			case errors.Is(err, os.ErrNotExist):
 				return usageError("report verify: %w", err)
 			case err != nil:
@@ -73,56 +74,28 @@ func ReportVerifyFiles(ctx context.Context, e *Env, names []string) (Outcome, er
 	return out, err
 }
 
-func (s *session) verifyFile(name string) (h report.Header, err error) {
-	r := report.Stored{Path: name}
-	f, err := r.Open()
-	if err != nil {
-		return h, err
-	}
-	defer f.Close()
-	for rec, err := range report.Read(f) {
-		if err != nil {
-			return h, err
-		}
-		if rec.Header != nil {
-			h = *rec.Header
-		}
-	}
-	armor, err := r.Signature()
-	if err != nil {
-		return h, err
-	}
-	return h, s.judgeBrought(h, f, armor)
+func (s *session) verifyFile(ctx context.Context, name string) (report.Header, error) {
+	h, _, err := report.Stored{Path: name}.Inspect(ctx, s.judgeBrought, nil)
+	return h, err
 }
 
 // ReportExport copies one report, by default the last, and its signature: to
-// file and file.sig, or the report alone to stdout.
-func ReportExport(e *Env, ref, file string) (Outcome, error) {
-	return reading(e, func(s *session) error {
-		r, err := s.archive().Get(ref)
-		if errors.Is(err, report.ErrNoReport) || errors.Is(err, report.ErrAmbiguous) {
-			return usageError("%w", err)
-		}
-		if err != nil {
-			return err
-		}
-		f, err := r.Open()
-		if err != nil {
-			return err
-		}
-		defer f.Close()
+// file and file.sig, or the report alone to stdout. One that is not what was
+// signed is copied too: it is evidence.
+func ReportExport(ctx context.Context, e *Env, ref, file string) (Outcome, error) {
+	return lookAt(ctx, e, ref, func(s *session, r report.Stored, f *os.File) error {
 		if file == "" {
-			_, err = io.Copy(e.Stdout, f)
+			_, err := io.Copy(e.Stdout, f)
 			return err
 		}
 		armor, err := r.Signature()
-		if err == nil && armor == nil {
-			err = fmt.Errorf("report %d: %w: it has no signature", r.Seq, report.ErrSignature)
-		}
 		if err != nil {
 			return err
 		}
-		return errors.Join(exportTo(file, f), exportTo(file+".sig", strings.NewReader(string(armor))))
+		if err := exportTo(file, f); err != nil || armor == nil {
+			return err
+		}
+		return exportTo(file+".sig", strings.NewReader(string(armor)))
 	})
 }
 

@@ -201,13 +201,13 @@ func (p *program) reportCommand() *cli.Command {
 			if err := noArgs(c); err != nil {
 				return app.Outcome{}, err
 			}
-			return app.ReportList(&p.env)
+			return app.ReportList(p.ctx, &p.env)
 		})},
 		{Name: "show", Usage: "one report (default: the last)", ArgsUsage: "[ID]", Flags: outputFlags, Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			if c.Args().Len() > 1 {
 				return app.Outcome{}, &usage{errors.New("one report at most")}
 			}
-			return app.ReportShow(&p.env, c.Args().First(), output(c))
+			return app.ReportShow(p.ctx, &p.env, c.Args().First(), output(c))
 		})},
 		{Name: "verify", Usage: "all that are kept, each signature and the chain; or exported FILEs by themselves", ArgsUsage: "[FILE…]", Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			if c.Args().Present() {
@@ -220,7 +220,7 @@ func (p *program) reportCommand() *cli.Command {
 				if c.Args().Len() > 1 {
 					return app.Outcome{}, &usage{errors.New("one report at most")}
 				}
-				return app.ReportExport(&p.env, c.Args().First(), c.String("output"))
+				return app.ReportExport(p.ctx, &p.env, c.Args().First(), c.String("output"))
 			})},
 	}}
 }
