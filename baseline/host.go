@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -166,32 +167,68 @@ func (s *Store) Restored(now Machine, note string) (Host, error) {
 
 // NewID makes a host of its own out of a clone. What belongs to the host that
 // it was cloned from is moved into the folder former/ID, which NewID returns:
-// everything but the locks.
+// everything but the locks. Private keys of that host are deleted: a clone has
+// no business signing as another. NewID can be called again where it ended
+// early.
 func (s *Store) NewID(now Machine) (former string, err error) {
 	old, err := s.Host()
 	if err != nil {
 		return "", err
 	}
-	former = s.path("former", old.ID)
-	if err := os.MkdirAll(former, 0o700); err != nil {
+	if former, err = s.setAside(old); err != nil {
 		return "", fmt.Errorf("set the former host aside: %w", cause(err))
-	}
-	list, err := os.ReadDir(s.dir)
-	if err != nil {
-		return "", fmt.Errorf("set the former host aside: %w", cause(err))
-	}
-	for _, e := range list {
-		switch name := e.Name(); name {
-		case "former", lockFile, commitLockFile, hostFile:
-		default:
-			if err := os.Rename(s.path(name), filepath.Join(former, name)); err != nil {
-				return "", fmt.Errorf("set the former host aside: %w", err)
-			}
-		}
 	}
 	// Last: until it is another one, this host cannot go on.
-	if err := s.writeFile(filepath.Join(former, hostFile), old.text(), 0o600); err != nil {
-		return "", fmt.Errorf("set the former host aside: %w", err)
-	}
 	return former, s.putHost(Host{ID: newHostID(), Epoch: 1, Machine: now})
+}
+
+func (s *Store) setAside(old Host) (former string, err error) {
+	list, err := os.ReadDir(s.dir)
+	if err != nil {
+		return "", err
+	}
+	list = slices.DeleteFunc(list, func(e fs.DirEntry) bool {
+		return slices.Contains([]string{"former", lockFile, commitLockFile, hostFile}, e.Name())
+	})
+	// Where NewID ended early and work went on, the first folder is taken.
+	former = s.path("former", old.ID)
+	for n := 1; slices.ContainsFunc(list, func(e fs.DirEntry) bool {
+		_, err := os.Lstat(filepath.Join(former, e.Name()))
+		return err == nil
+	}); n++ {
+		former = s.path("former", fmt.Sprintf("%s.%d", old.ID, n))
+	}
+	if err := os.MkdirAll(former, 0o700); err != nil {
+		return "", err
+	}
+	for _, e := range list {
+		if err := os.Rename(s.path(e.Name()), filepath.Join(former, e.Name())); err != nil {
+			return "", err
+		}
+	}
+	all, err := os.ReadDir(s.path("former"))
+	for _, e := range all {
+		if strings.HasPrefix(e.Name(), old.ID) {
+			err = errors.Join(err, dropPrivate(s.path("former", e.Name(), KeysDir)))
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return former, s.writeFile(filepath.Join(former, hostFile), old.text(), 0o600)
+}
+
+// dropPrivate deletes all in a folder of keys but public keys and the list of
+// the host's own.
+func dropPrivate(dir string) error {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range list {
+		if name := e.Name(); !e.IsDir() && name != OwnSigners && !strings.HasSuffix(name, ".pub") {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+		}
+	}
+	return err
 }

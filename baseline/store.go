@@ -64,6 +64,9 @@ var (
 // only removes what was left unfinished there.
 const KeysDir = "keys"
 
+// OwnSigners is the list of the host's own keys in KeysDir.
+const OwnSigners = "allowed_signers"
+
 const (
 	hostFile       = "host"
 	lockFile       = "lock"

@@ -34,7 +34,7 @@ var roles = [...]role{
 }
 
 const (
-	ownSigners = "allowed_signers" // in the keys folder: the host's own keys
+	ownSigners = baseline.OwnSigners
 	maxSigners = seal.MaxSigners
 	maxSetting = seal.MaxRevoked // of the longest kind
 )
@@ -347,7 +347,8 @@ func KeyGenerate(e *Env, replace string) (Outcome, error) {
 			}
 			suffix := "." + e.Now().UTC().Format("20060102T150405") + ".old"
 			for _, ext := range []string{"", ".pub"} {
-				if err := os.Rename(s.keyFile(r.name+ext), s.keyFile(r.name+suffix+ext)); err != nil {
+				err := os.Rename(s.keyFile(r.name+ext), s.keyFile(r.name+suffix+ext))
+				if err != nil && !(ext == ".pub" && errors.Is(err, fs.ErrNotExist)) {
 					return err
 				}
 			}
