@@ -1,9 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,25 +20,70 @@ import (
 var errIdentity = errors.New("identity changed")
 
 // thisMachine is what the running machine is known by. It is the machine that
-// the state folder lies on, whatever root is scanned.
+// the state folder lies on, whatever root is scanned. A container sees the
+// board of the machine that it happens to run on.
 func thisMachine() (m baseline.Machine) {
 	m.ID = known128("machine-id", "/etc/machine-id")
-	m.Product = known128("product UUID", "/sys/class/dmi/id/product_uuid")
+	if !slices.ContainsFunc(containerSigns[:], there) {
+		m.Product = known128(kindProduct, "/sys/class/dmi/id/product_uuid")
+	}
 	return m
 }
+
+// containerSigns are made by those who run containers: Docker, Podman, and
+// whoever keeps to the container interface of systemd.
+var containerSigns = [...]string{"/.dockerenv", "/run/.containerenv", "/run/systemd/container"}
+
+func there(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
+const kindProduct = "product UUID"
 
 // known128 digests a file that holds 128 bits in hex, with or without dashes.
 // machine-id(5) asks not to give the value itself away. Zero: not known.
 func known128(kind, name string) digest.Digest {
-	b, err := os.ReadFile(name)
-	if err != nil || len(b) > 64 {
+	b, err := readBrief(name, 64)
+	if err != nil {
 		return digest.Digest{}
 	}
 	id := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(string(b)), "-", ""))
 	if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || strings.Trim(id, "0") == "" || strings.Trim(id, "f") == "" {
 		return digest.Digest{} // "uninitialized", or a board without a number
 	}
+	if kind == kindProduct {
+		id = min(id, swapped(id))
+	}
 	return digest.Sum([]byte("intact " + kind + "\n" + id))
+}
+
+// swapped returns the other spelling of a product UUID: the byte order of its
+// first three fields depends on the SMBIOS version that the firmware claims.
+func swapped(id string) string {
+	order := [...]int{3, 2, 1, 0, 5, 4, 7, 6}
+	var b strings.Builder
+	for _, i := range order {
+		b.WriteString(id[2*i : 2*i+2])
+	}
+	return b.String() + id[16:]
+}
+
+// readBrief reads a regular file of at most limit bytes. It waits for nothing.
+func readBrief(name string, limit int) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errors.New("not a regular file"))
+	}
+	b, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err == nil && len(b) > limit {
+		err = errors.New("too long")
+	}
+	return b, err
 }
 
 func (s *session) machine() baseline.Machine {
@@ -90,7 +138,7 @@ func HostShow(e *Env) (Outcome, error) {
 
 // HostNewID makes a host of its own out of a clone.
 func HostNewID(e *Env) (Outcome, error) {
-	return hosting(e, "host new-id", func(s *session) error {
+	return onAnyMachine(e, "host new-id", func(s *session) error {
 		former, err := s.store.NewID(s.machine())
 		if err != nil {
 			return err
@@ -99,7 +147,7 @@ func HostNewID(e *Env) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		e.print("this host is %s now; baseline, reports and keys of the host that it was cloned from are in %s\n", h.ID, report.Escape(former))
+		e.print("this host is %s now; baseline, reports and public keys of the host that it was cloned from are in %s; its private keys are gone from there\n", h.ID, report.Escape(former))
 		e.print("run intact init for a baseline of its own\n")
 		return nil
 	})
@@ -110,7 +158,7 @@ func HostRestored(e *Env, reason string) (Outcome, error) {
 	if strings.TrimSpace(reason) == "" {
 		return Outcome{}, usageError("host restored: --reason TEXT is needed: it stands in a report")
 	}
-	return hosting(e, "host restored", func(s *session) error {
+	return onAnyMachine(e, "host restored", func(s *session) error {
 		h, err := s.store.Restored(s.machine(), "the host was restored or moved, says "+s.approver()+": "+reason)
 		if err != nil {
 			return err
@@ -120,7 +168,18 @@ func HostRestored(e *Env, reason string) (Outcome, error) {
 	})
 }
 
+// hosting runs what changes the state folder of this very machine.
 func hosting(e *Env, command string, run func(*session) error) (Outcome, error) {
+	return onAnyMachine(e, command, func(s *session) error {
+		if err := s.sameHost(); err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+		return run(s)
+	})
+}
+
+// onAnyMachine is hosting for what says that the machine is another.
+func onAnyMachine(e *Env, command string, run func(*session) error) (Outcome, error) {
 	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,4 +79,55 @@ func TestIdentity(t *testing.T) {
 	if h := header(check(0)); h.Host.Epoch != 1 {
 		t.Errorf("epoch %d", h.Host.Epoch)
 	}
+}
+
+// A clone makes no keys, and does not keep those of the host it was cloned from.
+func TestCloneKeys(t *testing.T) {
+	s := newSite(t, "")
+	s.write("a", "a")
+	now := baseline.Machine{ID: digest.Sum([]byte("1"))}
+	run := func(do func(context.Context, *app.Env) (app.Outcome, error)) result {
+		return s.run(func(ctx context.Context, e *app.Env) (app.Outcome, error) {
+			e.Machine = func() baseline.Machine { return now }
+			return do(ctx, e)
+		})
+	}
+	start := func(ctx context.Context, e *app.Env) (app.Outcome, error) { return app.Init(ctx, e, app.InitOptions{}) }
+	replace := func(_ context.Context, e *app.Env) (app.Outcome, error) { return app.KeyGenerate(e, "report") }
+	fresh := func(_ context.Context, e *app.Env) (app.Outcome, error) { return app.HostNewID(e) }
+	keys := func(dir string) (names []string) {
+		list, err := os.ReadDir(filepath.Join(s.state, dir, "keys"))
+		s.must(err)
+		for _, e := range list {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	s.want(run(start), 0)
+	// A public half that is gone is no obstacle.
+	s.must(os.Remove(filepath.Join(s.state, "keys/report.pub")))
+	s.want(run(replace), 0)
+	before := keys("")
+	now.ID = digest.Sum([]byte("2"))
+	if r := run(replace); r.exit != 4 || !slices.Equal(keys(""), before) {
+		t.Errorf("key of a clone: %v, %q", r, keys(""))
+	}
+	id, err := os.ReadFile(s.hostFile())
+	s.must(err)
+	_, rest, _ := strings.Cut(string(id), "id: ")
+	former := "former/" + rest[:32]
+	s.want(run(fresh), 0)
+	if got := keys(former); !slices.Equal(got, []string{"allowed_signers", "baseline.pub", "report.pub"}) {
+		t.Errorf("keys of the former host: %q", got)
+	}
+	// It ended early, and somebody went on with the old id.
+	s.must(os.WriteFile(s.hostFile(), id, 0o600))
+	now.ID = digest.Sum([]byte("1"))
+	s.want(run(start), 0)
+	now.ID = digest.Sum([]byte("2"))
+	s.want(run(fresh), 0)
+	if got := keys(former + ".1"); !slices.Equal(got, []string{"allowed_signers", "baseline.pub", "report.pub"}) {
+		t.Errorf("keys of the former host, second: %q", got)
+	}
+	s.want(run(start), 0)
 }
