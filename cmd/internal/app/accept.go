@@ -68,6 +68,7 @@ type accept struct {
 	set   *baseline.Pending
 	pick  *pathSet // changes that are taken by themselves
 	left  *pathSet // changes that stay pending
+	self  *pathSet // paths with a row about intact itself, empty with Paths
 	stays []string // why, for people
 	by    statement.Authority
 }
@@ -189,6 +190,9 @@ func (a *accept) changes() iter.Seq2[*diff.Change, error] {
 // and picks those that the options select.
 func (a *accept) choose(ctx context.Context) error {
 	a.pick, a.left = newPathSet(), newPathSet()
+	if err := a.findSelf(); err != nil {
+		return err
+	}
 	critical, lost := 0, 0
 	floor, err := a.floors()
 	if err != nil {
@@ -209,6 +213,8 @@ func (a *accept) choose(ctx context.Context) error {
 		case a.match == nil && f.Severity == rules.Critical:
 			critical++
 			a.left.add(c.Path)
+		case a.self.holds(c.Path) || c.From != "" && a.self.holds(c.From):
+			a.left.add(c.Path) // rows tells of it
 		default:
 			a.pick.add(c.Path)
 		}
@@ -219,6 +225,22 @@ func (a *accept) choose(ctx context.Context) error {
 	}
 	if lost > 0 {
 		a.stays = append(a.stays, fmt.Sprintf("%d paths could not be verified: lost coverage cannot be accepted", lost))
+	}
+	return err
+}
+
+// findSelf finds what --all leaves: were the file accepted and not its row, the
+// report would be too old to accept the row by --path.
+func (a *accept) findSelf() error {
+	a.self = newPathSet()
+	if a.match != nil {
+		return nil
+	}
+	list, err := a.set.Rows()
+	for _, r := range list {
+		if r.Kind == rowSelf {
+			a.self.add(entry.Path(r.Key))
+		}
 	}
 	return err
 }
@@ -330,7 +352,7 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 		}
 		switch {
 		case r.Kind == rowSelf && a.match == nil:
-			a.stays = append(a.stays, fmt.Sprintf("%s belongs to intact itself: accept it by --path", report.Escape(string(p))))
+			a.stays = append(a.stays, fmt.Sprintf("%s belongs to intact itself and stays pending: intact accept --path %s", report.Escape(string(p)), report.Escape(policy.Literal(p))))
 		case r.Kind != rowFinding && (a.match == nil || a.matches(p)):
 			out = append(out, r.RowChange)
 		}

@@ -83,3 +83,23 @@ func TestSelf(t *testing.T) {
 		t.Errorf("unit gone: %q", got)
 	}
 }
+
+// What the policy selects too waits for its row: --all takes neither, --path
+// both.
+func TestSelfSelectedToo(t *testing.T) {
+	s := newSite(t, "")
+	unit := filepath.Join(s.tree, "intact.service")
+	s.hooks = []string{unit}
+	s.write("a", "a")
+	s.write("intact.service", "[Unit]\n")
+	s.want(s.init(), 0)
+	s.write("a", "b")
+	s.write("intact.service", "[Service]\n")
+	s.want(s.check(), 1)
+	r := s.accept()
+	if s.want(r, 0); !strings.Contains(r.stderr, "intact accept --path "+unit) || !strings.Contains(string(r.stdout), "accepted 1 change") {
+		t.Errorf("accept --all: %v", r)
+	}
+	s.want(s.accept(unit), 0)
+	s.want(s.check(), 0)
+}
