@@ -86,6 +86,7 @@ type check struct {
 	mounts  []rules.Finding
 	drift   []rules.Finding // about the policy
 	trusts  []rules.Finding // about signatures
+	unheld  []entry.Path    // parts of intact itself that could not be read, but the configuration
 	by      baseline.Signed // who signed the baseline
 	quick   *quick
 	leave   entry.Attr // not compared
@@ -278,7 +279,7 @@ func (c *check) open(ctx context.Context) (err error) {
 	if err := c.stateMoved(); err != nil {
 		return err
 	}
-	return c.selfMoved()
+	return c.selfMoved(ctx)
 }
 
 // present is the configured policy, nil where it could not be read. A baseline

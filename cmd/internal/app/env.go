@@ -36,7 +36,9 @@ type Env struct {
 	RevokedKeys    string // --revoked-keys, "" for the configured file
 
 	Machine func() baseline.Machine // what the host is known by; nil: this machine
-	Hooks   []string                // patterns of the files that start intact; nil: selfGlobs
+
+	Hooks    []string // patterns of the files that start intact; nil: selfGlobs
+	Crontabs []string // patterns of the crontabs that may name intact; nil: crontabs
 
 	Quiet     bool
 	Verbose   bool

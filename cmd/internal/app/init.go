@@ -121,7 +121,11 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err != nil {
 		return out, err
 	}
-	for _, r := range slices.Concat(rows, own, s.selfRows()) {
+	self, err := s.selfRows(ctx)
+	if err != nil {
+		return out, err
+	}
+	for _, r := range slices.Concat(rows, own, self) {
 		b.AddRow(r)
 	}
 	reason := o.Reason

@@ -53,6 +53,7 @@ type site struct {
 	ahead  time.Duration // of the program's clock
 	chance io.Reader     // app.Env.Random
 	hooks  []string      // app.Env.Hooks
+	tabs   []string      // app.Env.Crontabs
 }
 
 // newSite makes an empty tree that the lines of the policy select. Each $T in
@@ -90,7 +91,7 @@ func (s *site) write(name, text string) {
 
 func (s *site) env(stdout, stderr io.Writer) *app.Env {
 	return &app.Env{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "test",
-		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks,
+		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks, Crontabs: s.tabs,
 		Config: s.config, State: s.state, Root: "/", Workers: 3}
 }
 

@@ -2,22 +2,20 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"intact/baseline/diff"
+	"intact/report"
 	"intact/rules"
 	"intact/scanner"
-	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
@@ -35,16 +33,34 @@ const (
 	partCron   = "crontab-lines"
 )
 
-// selfGlobs are where packages and administrators put what starts intact.
-var selfGlobs = [...]string{
-	"/etc/systemd/system/intact*", "/etc/systemd/system/intact*.d/*", "/etc/systemd/system/*.wants/intact*", "/etc/systemd/system/*.requires/intact*",
-	"/usr/lib/systemd/system/intact*", "/usr/lib/systemd/system/intact*.d/*", "/lib/systemd/system/intact*", "/run/systemd/system/intact*",
+// unitDirs are where systemd.unit(5) says that system units are read from, but
+// for most generators', which write what is in files of other kinds.
+var unitDirs = [...]string{
+	"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early",
+	"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
+}
+
+// unitNames are units of intact, their drop-ins, those for all units of a type
+// that intact has, and what pulls them in.
+var unitNames = [...]string{"intact*", "intact*.d/*", "service.d/*", "timer.d/*", "*.wants/intact*", "*.requires/intact*"}
+
+var hookGlobs = [...]string{
 	"/etc/cron.d/*intact*", "/etc/cron.hourly/*intact*", "/etc/cron.daily/*intact*", "/etc/cron.weekly/*intact*", "/etc/cron.monthly/*intact*",
 	"/etc/apt/apt.conf.d/*intact*", "/etc/dnf/plugins/*intact*", "/etc/dnf/libdnf5-plugins/actions.d/*intact*", "/etc/yum/pluginconf.d/*intact*", "/etc/default/intact*",
 }
 
+// selfGlobs are where packages and administrators put what starts intact.
+func selfGlobs() (globs []string) {
+	for _, d := range unitDirs {
+		for _, n := range unitNames {
+			globs = append(globs, d+"/"+n)
+		}
+	}
+	return append(globs, hookGlobs[:]...)
+}
+
 // crontabs hold lines of many; those that name intact count.
-var crontabs = [...]string{"/etc/crontab", "/var/spool/cron/crontabs/root", "/var/spool/cron/root", "/etc/anacrontab"}
+var crontabs = [...]string{"/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/root", "/var/spool/cron/root", "/etc/anacrontab"}
 
 // selfParts lists what belongs to this installation on the live host.
 func (s *session) selfParts() map[entry.Path]string {
@@ -68,83 +84,50 @@ func (s *session) selfParts() map[entry.Path]string {
 			add(partKey, src)
 		}
 	}
-	hooks := s.env.Hooks
+	hooks, tabs := s.env.Hooks, s.env.Crontabs
 	if hooks == nil {
-		hooks = selfGlobs[:]
+		hooks = selfGlobs()
+	}
+	if tabs == nil {
+		tabs = crontabs[:]
 	}
 	for _, g := range hooks {
 		names, _ := filepath.Glob(g) // the patterns are well-formed
-		add(partUnit, names...)
+		add(partUnit, slices.DeleteFunc(names, dropIns)...)
 	}
-	add(partCron, crontabs[:]...)
+	for _, g := range tabs {
+		names, _ := filepath.Glob(g)
+		add(partCron, names...)
+	}
 	return m
 }
 
-// selfRow describes one part as it is in the root. known is false where that
-// could not be found out; a row without a value stands for what is not there.
-func (s *session) selfRow(p entry.Path, part string) (r diff.Row, known bool) {
-	r = diff.Row{Kind: rowSelf, Key: []byte(p)}
-	f, err := s.root.OpenFile(p)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
-		return r, true
+// dropIns reports whether name is a folder of drop-ins or links, which have
+// patterns of their own.
+func dropIns(name string) bool {
+	if !slices.Contains([]string{".d", ".wants", ".requires"}, filepath.Ext(name)) {
+		return false
 	}
-	if err != nil {
-		return r, false
-	}
-	defer f.Close()
-	if part == partCron {
-		return s.cronRow(r, f)
-	}
-	var st unix.Stat_t
-	h := digest.New()
-	_, err = f.WriteTo(h)
-	if err := errors.Join(err, unix.Fstat(int(f.Fd()), &st)); err != nil {
-		return r, false
-	}
-	r.Value = fmt.Appendf(nil, "part=%s mode=%04o uid=%d gid=%d size=%d content=%s", part, st.Mode&0o7777, st.Uid, st.Gid, st.Size, h.Sum())
-	if at, _, exists, err := s.root.Resolve(p); err == nil && exists && at != p {
-		r.Value = fmt.Appendf(r.Value, " at=%q", string(at))
-	}
-	return r, true
-}
-
-// maxCrontab bounds a crontab, in bytes.
-const maxCrontab = 1 << 20
-
-func (s *session) cronRow(r diff.Row, f *os.File) (diff.Row, bool) {
-	b := make([]byte, maxCrontab)
-	n, err := f.ReadAt(b, 0)
-	if err == nil {
-		return r, false // longer
-	}
-	var lines []byte
-	for l := range bytes.Lines(b[:n]) {
-		if bytes.Contains(l, []byte("intact")) {
-			lines = append(lines, l...)
-		}
-	}
-	if lines != nil {
-		r.Value = fmt.Appendf(nil, "part=%s content=%s", partCron, digest.Sum(lines))
-	}
-	return r, true
+	info, err := os.Lstat(name)
+	return err == nil && info.IsDir()
 }
 
 // selfRows describes the installation for a baseline of the live host.
-func (s *session) selfRows() (rows []diff.Row) {
+func (s *session) selfRows(ctx context.Context) (rows []diff.Row, err error) {
 	if !s.root.Live() {
-		return nil
+		return nil, nil
 	}
 	for p, part := range s.selfParts() {
-		if r, known := s.selfRow(p, part); known && r.Value != nil {
+		if r, err := s.selfRow(ctx, p, part); err == nil && r.Value != nil {
 			rows = append(rows, r)
 		}
 	}
-	return rows
+	return rows, ctx.Err()
 }
 
 // selfMoved holds the installation against the baseline: what it has, and on
 // the live host what there is now.
-func (c *check) selfMoved() error {
+func (c *check) selfMoved(ctx context.Context) error {
 	rows, err := c.gen.Rows(rowSelf)
 	if err != nil || len(rows) == 0 {
 		return err // made of an image, where nothing of intact runs
@@ -160,10 +143,13 @@ func (c *check) selfMoved() error {
 	}
 	for _, p := range slices.Sorted(maps.Keys(parts)) {
 		old := was[string(p)]
-		r, known := c.selfRow(p, parts[p])
-		if !known {
+		r, err := c.selfRow(ctx, p, parts[p])
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil {
 			if old != nil {
-				c.gaps.add(scanner.Gap{Path: p, Reason: scanner.ReasonPermission, Detail: "a part of intact itself", Attrs: entry.Content})
+				c.selfUnknown(p, parts[p], err)
 			}
 			continue
 		}
@@ -177,6 +163,17 @@ func (c *check) selfMoved() error {
 	return nil
 }
 
+func (c *check) selfUnknown(p entry.Path, part string, err error) {
+	g := scanner.Gap{Path: p, Reason: scanner.ReasonIO, Detail: "a part of intact itself: " + err.Error(), Attrs: entry.Content}
+	if errors.Is(err, fs.ErrPermission) {
+		g.Reason, g.Detail = scanner.ReasonPermission, "a part of intact itself"
+	}
+	c.gaps.add(g)
+	if part != partConfig {
+		c.unheld = append(c.unheld, p)
+	}
+}
+
 func selfFinding(p entry.Path, part string, old, now []byte) rules.Finding {
 	f := rules.Finding{Set: "trust", Rule: "trust.self", Severity: rules.Critical, RawSeverity: rules.Critical, Change: "changed",
 		Subject: rules.Subject{Kind: "file", Path: string(p)}, Reasons: []string{"belongs to intact itself: " + strings.ReplaceAll(part, "-", " ")}, Attack: []string{"T1562.001"}}
@@ -187,7 +184,7 @@ func selfFinding(p entry.Path, part string, old, now []byte) rules.Finding {
 		f.Change = "removed"
 	}
 	was, is := words(old), words(now)
-	for _, name := range []string{"mode", "uid", "gid", "size", "content", "at"} {
+	for _, name := range []string{"kind", "target", "mode", "uid", "gid", "size", "content", "at"} {
 		o, had := was[name]
 		n, has := is[name]
 		if o != n {
@@ -197,30 +194,33 @@ func selfFinding(p entry.Path, part string, old, now []byte) rules.Finding {
 	return f
 }
 
-// words splits the value of a row.
+// words splits the value of a row. Only a quoted value has spaces.
 func words(value []byte) map[string]string {
 	m := map[string]string{}
 	rest := string(value)
 	for rest != "" {
-		var word string
-		if i := strings.Index(rest, ` at="`); strings.HasPrefix(rest, `at="`) || i == 0 {
-			word, rest = strings.TrimSpace(rest), ""
+		name, v, _ := strings.Cut(rest, "=")
+		if quoted, err := strconv.QuotedPrefix(v); err == nil {
+			v, rest = quoted, strings.TrimPrefix(v[len(quoted):], " ")
 		} else {
-			word, rest, _ = strings.Cut(rest, " ")
+			v, rest, _ = strings.Cut(v, " ")
 		}
-		name, v, _ := strings.Cut(word, "=")
 		m[name] = v
 	}
 	return m
 }
 
 // selfAcceptable refuses to adopt a policy while anything of intact itself but
-// its configuration is another.
+// its configuration is another, or nobody can tell: it would be dropped from the
+// baseline, or blessed.
 func (c *check) selfAcceptable() error {
 	for _, f := range c.trusts {
 		if f.Rule == "trust.self" && !strings.HasSuffix(f.Reasons[0], ": "+partConfig) {
 			return notAccepted(1, entry.Path(f.Subject.Path))
 		}
+	}
+	if len(c.unheld) > 0 {
+		return usageErrorAs(ExitIncomplete, "policy adopt: %s belongs to intact itself and cannot be read: it would be dropped from the baseline", report.Escape(string(c.unheld[0])))
 	}
 	return nil
 }
