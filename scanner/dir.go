@@ -300,6 +300,9 @@ func (l *listing) one(n dirfd.Name, kind entry.Kind) {
 	if !l.t.free && !l.w.opt.leads(l.t.path.Join(name)) {
 		return
 	}
+	if l.w.opt.Own != nil && !l.points[string(name)] && l.w.opt.Own(l.t.path, name) && l.inert(n) {
+		return
+	}
 	d := l.t.state.Match(name)
 	var child *policy.State
 	if kind == entry.Dir || kind == entry.KindUnknown || l.points[string(name)] {
@@ -323,6 +326,17 @@ func (l *listing) one(n dirfd.Name, kind entry.Kind) {
 	default:
 		l.stated(n, d, child)
 	}
+}
+
+// Inert reports whether an object is a regular file without any execute, setuid
+// or setgid bit.
+func Inert(k entry.Kind, mode uint16) bool { return k == entry.File && mode&0o6111 == 0 }
+
+// inert reports whether a name is an Inert file, or gone.
+func (l *listing) inert(n dirfd.Name) bool {
+	var st dirfd.Stat
+	err := l.t.dir.Stat(n, true, &st)
+	return err == unix.ENOENT || err == nil && Inert(st.Kind, st.Mode)
 }
 
 // stated handles what must be looked at before anything else: directories,

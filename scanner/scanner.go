@@ -115,6 +115,11 @@ type Options struct {
 	// content is not read and old's digest is delivered. It is called
 	// concurrently, and never for logs.
 	Trust func(dir entry.Path, old *entry.Entry) bool
+	// Own, if any, says which names the caller's own files have. Such a name is
+	// passed over if it is a regular file that nobody can run: a directory of
+	// that name, a link, a program are looked at like everything else. It is
+	// called concurrently.
+	Own func(dir entry.Path, name []byte) bool
 	// Isolate scans a mounted file system that can hang in another process
 	// and delivers what it finds below the mount point to the sink as worker
 	// w; the entry of the mount point itself is returned, nil if it is not

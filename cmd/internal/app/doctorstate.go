@@ -135,10 +135,8 @@ func allowed(rel string, dir bool) (mode uint32, known bool) {
 		top, _, _ := strings.Cut(rel, "/")
 		return 0o700, rel == "" || top == "former" || rel == "baseline" || rel == "keys" || rel == "pending" || rel == "reports"
 	}
-	for _, g := range stateFiles() {
-		if ok, _ := filepath.Match(g, rel); ok { // the patterns are well-formed
-			mode, known = 0o600, true
-		}
+	if stateFile.MatchString(rel) {
+		mode, known = 0o600, true
 	}
 	switch {
 	case strings.HasPrefix(rel, "baseline/0") && !strings.HasSuffix(rel, ".tmp"):

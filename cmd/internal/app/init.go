@@ -234,7 +234,7 @@ func (s *session) scanOptions(c *scope) scanner.Options {
 	}
 	s.lower()
 	mem := memoryUnder(debug.SetMemoryLimit(-1))
-	o := scanner.Options{Workers: min(scanner.Workers(n), mem.workers), NameMemory: mem.names, MaxRate: rate, Progress: new(scanner.Progress)}
+	o := scanner.Options{Workers: min(scanner.Workers(n), mem.workers), NameMemory: mem.names, MaxRate: rate, Own: c.own, Progress: new(scanner.Progress)}
 	s.spread(o.Workers)
 	o.Isolate = s.isolated(c, o)
 	return o

@@ -291,7 +291,7 @@ func ScanMount(ctx context.Context, e *Env) (Outcome, error) {
 	}
 	defer root.Close()
 	f := &framer{mount: entry.Path(j.Mount), sets: eff.Sets(), out: bufio.NewWriter(e.Stdout)}
-	opt := scanner.Options{Workers: j.Workers, MaxRate: j.MaxRate, Limit: []entry.Path{f.mount}, Enter: f.mount, Progress: new(scanner.Progress)}
+	opt := scanner.Options{Workers: j.Workers, MaxRate: j.MaxRate, Limit: []entry.Path{f.mount}, Enter: f.mount, Own: ownFiles(entry.Path(j.State)), Progress: new(scanner.Progress)}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go f.alive(ctx, opt.Progress)
@@ -330,14 +330,14 @@ func (j *job) effective() (*policy.Effective, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := exclude(base.ExpandHomes(homes), entry.Path(j.State))
+	b := base.ExpandHomes(homes)
 	p := b
 	if j.Present != nil {
 		present, err := policy.ParseCanonical(j.Present)
 		if err != nil {
 			return nil, err
 		}
-		p = exclude(present.ExpandHomes(homes), entry.Path(j.State))
+		p = present.ExpandHomes(homes)
 	}
 	var aliases []policy.Alias
 	for _, a := range j.Aliases {

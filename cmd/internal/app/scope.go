@@ -15,9 +15,10 @@ import (
 type scope struct {
 	eff     *policy.Effective
 	base    *policy.Policy
-	present *policy.Policy // nil where the configuration could not be read
-	aliases []policy.Alias // of today
-	all     []policy.Alias // with those of the baseline
+	present *policy.Policy                         // nil where the configuration could not be read
+	aliases []policy.Alias                         // of today
+	all     []policy.Alias                         // with those of the baseline
+	own     func(dir entry.Path, name []byte) bool // see ownFiles
 	mounts  []diff.Row
 	missing []entry.Path // policy paths that do not exist
 }
@@ -31,11 +32,11 @@ func (s *session) scope(base, present *policy.Policy, known []policy.Alias, fres
 	if err != nil {
 		return nil, err
 	}
-	c := &scope{base: base, present: present}
-	b := exclude(base.ExpandHomes(s.users.homes), state)
+	c := &scope{base: base, present: present, own: ownFiles(state)}
+	b := base.ExpandHomes(s.users.homes)
 	p := b
 	if present != nil && present != base {
-		p = exclude(present.ExpandHomes(s.users.homes), state)
+		p = present.ExpandHomes(s.users.homes)
 	}
 	first, err := policy.Union(b, p, nil)
 	if err != nil {

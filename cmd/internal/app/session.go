@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -22,7 +21,6 @@ import (
 	"intact/scanner/digest"
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
-	"intact/scanner/policy"
 )
 
 // session is what every command needs: configuration, root and state folder.
@@ -151,13 +149,6 @@ func safeState(dir string) error {
 	return nil
 }
 
-// stateFiles are the names that the state folder's own files have. Anything
-// else in it is scanned like everything.
-func stateFiles() []string {
-	return []string{"lock", "commit.lock", "host", "*.tmp", "baseline/[0-9]*.db", "baseline/[0-9]*.statement", "baseline/[0-9]*.statement.sig", "baseline/ages", "baseline/*.tmp",
-		"pending/[0-9a-f]*", "pending/*.tmp", "reports/[0-9]*.jsonl", "reports/[0-9]*.jsonl.sig", "reports/.[0-9]*.tmp"}
-}
-
 // stateExclude returns the state folder as a path of the scanned root, "" if
 // it lies outside: the tool's own writes are no changes.
 func stateExclude(s *session) (entry.Path, error) {
@@ -177,18 +168,6 @@ func stateExclude(s *session) (entry.Path, error) {
 		abs = "/" + rest
 	}
 	return entry.NewPath(abs)
-}
-
-func exclude(p *policy.Policy, state entry.Path) *policy.Policy {
-	if state == "" || state == "/" {
-		return p
-	}
-	q := *p
-	q.Excludes = slices.Clone(p.Excludes)
-	for _, name := range stateFiles() {
-		q.Excludes = append(q.Excludes, policy.Exclude{Pattern: policy.Literal(state) + "/" + name, Pos: policy.Pos{File: "state folder"}})
-	}
-	return &q
 }
 
 // paths makes command-line paths absolute inside the root.

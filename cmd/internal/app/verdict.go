@@ -127,6 +127,9 @@ func (v *verify) selects(p entry.Path, e *entry.Entry) bool {
 	if !d.Select || v.eff.Sets()[d.Set].Sweep && e.Have&entry.Mode != 0 && !scanner.SweepKeeps(e.Kind, e.Mode) {
 		return false
 	}
+	if v.own != nil && scanner.Inert(e.Kind, e.Mode) && e.Have&entry.Mode != 0 && v.own(p.Dir(), []byte(p.Base())) {
+		return false
+	}
 	for q := p; q != "/"; q = q.Dir() {
 		if m := v.root.Mounts().At(q); m != nil {
 			return v.eff.Named(m.Point) || !v.eff.SkipFS(m.FSType)

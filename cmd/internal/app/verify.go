@@ -76,9 +76,10 @@ type verify struct {
 	*session
 	o        VerifyOptions
 	out      Outcome
-	gen      *baseline.Generation // nil: none, or not to be trusted
-	bad      bool                 // there is one that is not to be trusted
-	eff      *policy.Effective    // of gen
+	gen      *baseline.Generation                   // nil: none, or not to be trusted
+	bad      bool                                   // there is one that is not to be trusted
+	eff      *policy.Effective                      // of gen
+	own      func(dir entry.Path, name []byte) bool // see ownFiles
 	examiner *scanner.Examiner
 	lists    []list
 	w        *bufio.Writer
@@ -182,7 +183,7 @@ func (v *verify) usable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.eff = sc.eff
+	v.eff, v.own = sc.eff, sc.own
 	return nil
 }
 

@@ -1,0 +1,35 @@
+package app
+
+import (
+	"regexp"
+	"strings"
+
+	"intact/scanner/entry"
+)
+
+// stateFile matches the names that the state folder's own files have. Anything
+// else in it is scanned like everything; see scanner.Options.Own for what must
+// be true of them too. The next run deletes what ends in .tmp.
+var stateFile = regexp.MustCompile(`^(?:lock|commit\.lock|host|[^/]+\.tmp` +
+	`|baseline/(?:[0-9]{10}\.(?:db|statement|statement\.sig)|ages|[^/]+\.tmp)` +
+	`|pending/(?:[0-9a-f]{64}|[^/]+\.tmp)` +
+	`|reports/[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?` +
+	`|reports/\.[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?\.tmp)$`)
+
+// ownFiles returns scanner.Options.Own for the state folder at that path of the
+// root, nil if it lies outside.
+func ownFiles(state entry.Path) func(dir entry.Path, name []byte) bool {
+	if state == "" || state == "/" {
+		return nil
+	}
+	return func(dir entry.Path, name []byte) bool {
+		rest, ok := strings.CutPrefix(string(dir), string(state))
+		switch rest {
+		case "":
+			return ok && stateFile.Match(name)
+		case "/baseline", "/pending", "/reports":
+			return ok && stateFile.MatchString(rest[1:]+"/"+string(name))
+		}
+		return false
+	}
+}

@@ -1,0 +1,54 @@
+package app_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The state folder hides the program's own files and nothing else: no folder
+// with such a name, no program, nothing that only begins alike.
+func TestStateFolderHidesNothing(t *testing.T) {
+	s := newSite(t, "")
+	s.state = filepath.Join(s.tree, "state")
+	s.write("a", "a")
+	s.want(s.init(), 0)
+	s.want(s.check(), 0)
+	s.want(s.check(), 0) // a report more
+	sum := strings.Repeat("0f", 32)
+	want := []string{"x.tmp/", "x.tmp/su", "pending/0evil/", "pending/0evil/su", "baseline/0x.db/", "baseline/0x.db/su", "reports/0.jsonl/", "reports/0.jsonl/su",
+		"pending/0f", "reports/0x.jsonl", "reports/0000000009.jsonl", "pending/" + sum, "baseline/0000000009.db", "commit.lock.d/", "pending/" + sum[:62] + "aa/", "pending/" + sum[:62] + "aa/plain", "baseline/ages.sh", "spool.1.tmp"}
+	for _, name := range want {
+		at := filepath.Join(s.state, name)
+		if strings.HasSuffix(name, "/") {
+			s.must(os.Mkdir(at, 0o755))
+			continue
+		}
+		s.must(os.WriteFile(at, []byte(name), 0o644))
+		switch filepath.Base(name) {
+		case "su":
+			s.must(os.Chmod(at, 0o755|os.ModeSetuid))
+		case sum, "0000000009.db":
+			s.must(os.Chmod(at, 0o755))
+		}
+	}
+	s.must(os.Remove(filepath.Join(s.state, "spool.1.tmp")), unix.Mkfifo(filepath.Join(s.state, "spool.1.tmp"), 0o600))
+	var got []string
+	for _, l := range parse(t, s.check().stdout) {
+		if l.Type == "finding" && l.Change == "added" {
+			got = append(got, l.path)
+		}
+	}
+	for _, name := range want {
+		if p := filepath.Join(s.state, name); !slices.Contains(got, p) {
+			t.Errorf("%s is hidden", name)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d found, %d made: %q", len(got), len(want), got)
+	}
+}
