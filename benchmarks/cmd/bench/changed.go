@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -86,6 +87,13 @@ func (m meter) steps(ctx context.Context, k tool, rows []row, count int, log io.
 		return err
 	}
 	unix.Sync() // or the check shares the disk with our own write-back
+	// A nightly check finds what happened in the day: files that somebody may still
+	// be writing are looked at more carefully.
+	select {
+	case <-time.After(m.rest):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	found := k.command("changed", k.check)
 	found.exit = 1
 	if !m.phase(ctx, step(stepChanged), found, log) {

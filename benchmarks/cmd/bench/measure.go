@@ -34,6 +34,7 @@ type sample struct {
 type meter struct {
 	timeout  time.Duration // of one run
 	idleWait time.Duration // longest wait for a quiet machine
+	rest     time.Duration // between the change of files and the check
 	cold     bool          // drop the page, dentry and inode caches first
 	self     string        // this program, for the floor
 }

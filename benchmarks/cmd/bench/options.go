@@ -57,6 +57,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.BoolVar(&o.allCold, "cold", false, "measure -trees with cold caches (needs root)")
 	f.DurationVar(&o.meter.timeout, "peer-timeout", 2*time.Minute, "longest `time` of one run; one that takes longer is killed and shown as more than that")
 	f.DurationVar(&o.meter.idleWait, "idle-wait", 5*time.Second, "longest `time` to wait for a quiet machine before a run")
+	f.DurationVar(&o.meter.rest, "rest", 62*time.Second, "`time` between the change of 100,000 files and the check that finds them: older than a minute, as most of a day's changes")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

@@ -68,9 +68,27 @@ func (s *session) judgeReportBy(h report.Header, body io.ReadSeeker, armor []byt
 	return fmt.Errorf("%w: %w", report.ErrSignature, err)
 }
 
-// readJudged reads the ends of one stored report and verifies its signature.
+// judgement is what readJudged found.
+type judgement struct {
+	head report.Header
+	end  report.Trailer
+	err  error
+}
+
+// readJudged reads the ends of one stored report and verifies its signature,
+// once in a run: a report of many findings takes a while.
 func (s *session) readJudged(ctx context.Context, r report.Stored) (report.Header, report.Trailer, error) {
-	return r.EndsJudged(ctx, s.judgeReport)
+	if j, done := s.readReports[r]; done {
+		return j.head, j.end, j.err
+	}
+	h, t, err := r.EndsJudged(ctx, s.judgeReport)
+	if ctx.Err() == nil {
+		if s.readReports == nil {
+			s.readReports = map[report.Stored]judgement{}
+		}
+		s.readReports[r] = judgement{h, t, err}
+	}
+	return h, t, err
 }
 
 // errRolledBack means that a newer baseline than the one that is there was seen.

@@ -35,8 +35,9 @@ type session struct {
 	binary *digest.Digest // of the running binary, nil until asked for
 	places int            // GOMAXPROCS before spread, 0: as it is
 
-	own      *seal.Signers // the host's own keys, by its own list
-	remarked []string      // notes for the report
+	own         *seal.Signers // the host's own keys, by its own list
+	readReports map[report.Stored]judgement
+	remarked    []string // notes for the report
 }
 
 // open reads the configuration and opens the root and the state folder.
