@@ -270,7 +270,7 @@ func (s *session) pinned(g *baseline.Generation, flag string) error {
 		}
 		want, err := readPin(p.text)
 		if err != nil {
-			return usageErrorAs(ExitUsage, "%s: %w", p.from, err)
+			return usageError("%s: %w", p.from, err)
 		}
 		if got := g.Root(); !want.Matches(got) {
 			return fmt.Errorf("%w: its root is %s, and %s says %s", errUnexpected, got.Named(), p.from, string(want))

@@ -1,10 +1,8 @@
 package app
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -44,7 +42,7 @@ const kindProduct = "product UUID"
 // known128 digests a file that holds 128 bits in hex, with or without dashes.
 // machine-id(5) asks not to give the value itself away. Zero: not known.
 func known128(kind, name string) digest.Digest {
-	b, err := readBrief(name, 64)
+	b, err := readOpened(name, 64, nil)
 	if err != nil {
 		return digest.Digest{}
 	}
@@ -67,23 +65,6 @@ func swapped(id string) string {
 		b.WriteString(id[2*i : 2*i+2])
 	}
 	return b.String() + id[16:]
-}
-
-// readBrief reads a regular file of at most limit bytes. It waits for nothing.
-func readBrief(name string, limit int) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, cmp.Or(err, errors.New("not a regular file"))
-	}
-	b, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err == nil && len(b) > limit {
-		err = errors.New("too long")
-	}
-	return b, err
 }
 
 func (s *session) machine() baseline.Machine {

@@ -130,7 +130,7 @@ func (s *session) readTrust() error {
 			t.Operators, err = seal.ParseSigners(name, text)
 		}
 		if err != nil {
-			return usageErrorAs(ExitUsage, "trusted signers: %w", err)
+			return usageError("trusted signers: %w", err)
 		}
 	}
 	if name := cmp.Or(s.env.RevokedKeys, s.cfg.Signing.RevokedKeys); name != "" {
@@ -140,7 +140,7 @@ func (s *session) readTrust() error {
 			list, err = seal.ParseRevoked(name, text)
 		}
 		if err != nil {
-			return usageErrorAs(ExitUsage, "revoked keys: %w", err)
+			return usageError("revoked keys: %w", err)
 		}
 		s.own.Revoke(list)
 		if t.Operators != nil {
@@ -217,7 +217,7 @@ func readLimited(name string) ([]byte, error) { return readOpened(name, maxSigne
 // readOpened reads a regular file of at most limit bytes that check, if there is
 // one, has nothing against.
 func readOpened(name string, limit int64, check func(*unix.Stat_t) error) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -231,9 +231,13 @@ func readOpened(name string, limit int64, check func(*unix.Stat_t) error) ([]byt
 			return nil, err
 		}
 	}
+	unfit := fmt.Errorf("%q is no regular file of at most %d bytes", name, limit)
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, unfit
+	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || int64(len(b)) > limit {
-		err = errors.Join(err, fmt.Errorf("%q is no regular file of at most %d bytes", name, limit))
+	if err == nil && int64(len(b)) > limit {
+		return nil, unfit
 	}
 	return b, err
 }

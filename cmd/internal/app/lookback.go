@@ -1,10 +1,10 @@
 package app
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"text/tabwriter"
@@ -138,18 +138,12 @@ func BaselineVerify(ctx context.Context, e *Env, gen uint64) (Outcome, error) {
 
 // BaselineExport writes a generation as sorted JSON Lines.
 func BaselineExport(ctx context.Context, e *Env, gen uint64, file string) (Outcome, error) {
-	return withGeneration(ctx, e, gen, func(_ *session, g *baseline.Generation) (err error) {
-		out := e.Stdout
-		if file != "" {
-			f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-			if err != nil {
-				return usageError("export: %w", err)
-			}
-			defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
-			out = f
+	return withGeneration(ctx, e, gen, func(_ *session, g *baseline.Generation) error {
+		write := func(w io.Writer) error { return g.Export(ctx, w) } // which has a buffer
+		if file == "" {
+			return write(e.Stdout)
 		}
-		w := bufio.NewWriterSize(out, 256<<10)
-		return errors.Join(g.Export(ctx, w), w.Flush())
+		return toFile(file, "export", write)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"intact/report"
 )
@@ -99,11 +100,23 @@ func ReportExport(ctx context.Context, e *Env, ref, file string) (Outcome, error
 	})
 }
 
-func exportTo(name string, src io.Reader) error {
+// toFile makes a file of what write writes, durably. What cannot be made is for
+// the user to mend; what says what it is for.
+func toFile(name, what string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return usageError("export: %w", err)
+		return usageError("%s: %w", what, err)
 	}
-	_, err = io.Copy(f, src)
-	return errors.Join(err, f.Sync(), f.Close())
+	err, synced := write(f), f.Sync()
+	if errors.Is(synced, syscall.EINVAL) {
+		synced = nil // a pipe or a terminal, fsync(2)
+	}
+	return errors.Join(err, synced, f.Close())
+}
+
+func exportTo(name string, src io.Reader) error {
+	return toFile(name, "export", func(w io.Writer) error {
+		_, err := io.Copy(w, src)
+		return err
+	})
 }

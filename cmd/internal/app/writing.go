@@ -170,21 +170,19 @@ type Output struct {
 }
 
 // show renders the report in src.
-func (s *session) show(src io.ReadSeeker, o Output) (err error) {
-	w := s.env.Stdout
-	if o.File != "" {
-		f, err := os.OpenFile(o.File, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
-			return usageError("write report: %w", err)
-		}
-		defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
-		w = f
+func (s *session) show(src io.ReadSeeker, o Output) error {
+	if o.File == "" {
+		return s.render(s.env.Stdout, src, o)
 	}
+	return toFile(o.File, "write report", func(w io.Writer) error { return s.render(w, src, o) })
+}
+
+func (s *session) render(w io.Writer, src io.ReadSeeker, o Output) error {
 	if _, err := src.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	if o.Format == "json" {
-		_, err = io.Copy(w, src)
+		_, err := io.Copy(w, src)
 		return err
 	}
 	return report.Text(w, src, report.TextOptions{
