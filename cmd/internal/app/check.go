@@ -53,13 +53,13 @@ func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
 		c.out.Add(ExitUsage)
 	}
 	if !o.NoState {
-		if _, err := s.store.Latest(); err != nil {
-			return Outcome{}, err
-		}
-		if err := c.writable(); err != nil {
+		if err := s.needBaseline(); err != nil {
 			return Outcome{}, err
 		}
 		if err := s.acquire("check"); err != nil {
+			return Outcome{}, err
+		}
+		if err := c.writable(); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -146,15 +146,9 @@ func (c *check) partial() bool {
 	return len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip)+len(c.o.LeaveOut) > 0
 }
 
-// writable makes sure that a report can be written before the long scan.
+// writable makes sure that a report can be written before the long scan. It
+// needs the lock: whoever takes that removes the files of others.
 func (c *check) writable() error {
-	n, err := c.store.Latest()
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		return baseline.ErrNoBaseline
-	}
 	f, err := os.CreateTemp(c.store.Dir(), "write-*.tmp")
 	if err != nil {
 		return fmt.Errorf("state folder: %w", err)

@@ -310,10 +310,15 @@ func TestLockHeld(t *testing.T) {
 	defer f.Close()
 	_, err = fmt.Fprintf(f, "4711\n\"init\"\n2030-01-02T03:04:05Z\n")
 	s.must(err)
+	long := time.Unix(1_000_000_000, 0)
+	s.must(os.Chtimes(s.state, long, long))
 	for what, r := range map[string]result{"check": s.check(), "accept": s.accept(), "init --force": s.initForce()} {
 		if text := fmt.Sprint(r.err); r.exit != 3 || !strings.Contains(text, "4711") || !strings.Contains(text, "init") {
 			t.Errorf("%s: want exit 3 with process and command, got %v", what, r)
 		}
+	}
+	if st, err := os.Stat(s.state); err != nil || !st.ModTime().Equal(long) {
+		t.Errorf("the state folder of another was written to: %v", err)
 	}
 	s.want(s.check(quiet), 1)
 	for what, text := range map[string]string{"empty": "", "binary": "\x00\xff\n\n\n", "hostile": "1\n\"\\x1b[31m\\nx\"\n2030-01-02T03:04:05Z\n", "long": strings.Repeat("9", 9000)} {
