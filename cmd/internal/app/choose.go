@@ -1,0 +1,205 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/rules/integrity"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// changes yields the pending changes.
+func (a *accept) changes() iter.Seq2[*diff.Change, error] {
+	return func(yield func(*diff.Change, error) bool) {
+		for c, err := range a.set.Changes() {
+			if !yield(c.Change, err) {
+				return
+			}
+		}
+	}
+}
+
+// choose judges the pending changes again, with the same rules as the report,
+// and picks those that the options select.
+func (a *accept) choose(ctx context.Context) error {
+	a.pick, a.left = newPathSet(), newPathSet()
+	if err := a.findSelf(); err != nil {
+		return err
+	}
+	critical, lost := 0, 0
+	floor, err := a.floors()
+	if err != nil {
+		return err
+	}
+	in := rules.Input{Changes: a.changes(), Floor: floor}
+	err = integrity.New(integrity.Options{}).Judge(ctx, in, func(f rules.Finding) error {
+		c := f.Diff
+		switch {
+		case c == nil:
+		case c.Kind == diff.Unverified || c.Lost != 0:
+			if f.Change == "" { // once, by the finding that tells of the loss
+				lost++
+			}
+			a.left.add(c.Path)
+		case a.match == nil && f.Severity == rules.Critical:
+			critical++
+			a.left.add(c.Path)
+		case !a.selected(c):
+			a.left.add(c.Path)
+		case a.self.holds(c.Path) || c.From != "" && a.self.holds(c.From):
+			a.left.add(c.Path) // rows tells of it
+		default:
+			a.pick.add(c.Path)
+		}
+		return nil
+	})
+	if critical > 0 {
+		a.stays = append(a.stays, fmt.Sprintf("%d critical findings stay pending: accept them by --path", critical))
+	}
+	if lost > 0 {
+		a.stays = append(a.stays, fmt.Sprintf("%d paths could not be verified: lost coverage cannot be accepted", lost))
+	}
+	return err
+}
+
+// selected says whether the options select a change.
+func (a *accept) selected(c *diff.Change) bool {
+	return a.match == nil || a.matches(c.Path) || c.From != "" && a.matches(c.From)
+}
+
+// findSelf finds what --all leaves: were the file accepted and not its row, the
+// report would be too old to accept the row by --path.
+func (a *accept) findSelf() error {
+	a.self = newPathSet()
+	if a.match != nil {
+		return nil
+	}
+	list, err := a.set.Rows()
+	for _, r := range list {
+		if r.Kind == rowSelf {
+			a.self.add(entry.Path(r.Key))
+		}
+	}
+	return err
+}
+
+// floors judges as the check did: by the baseline's policy.
+func (a *accept) floors() (func(string) rules.Severity, error) {
+	base, err := policy.ParseCanonical(a.gen.Policy())
+	if err != nil {
+		return nil, fmt.Errorf("%w: policy: %w", baseline.ErrDamaged, err)
+	}
+	rows, err := a.gen.Rows(rowAlias)
+	if err != nil {
+		return nil, err
+	}
+	sc, err := a.scope(base, base, aliasesOf(rows), false)
+	if err != nil {
+		return nil, err
+	}
+	return sc.floors(), nil
+}
+
+func (a *accept) matches(p entry.Path) bool { return a.match.Decide(p).Select }
+
+// picks yields the chosen changes and what goes along with them: the folded
+// times of a directory with something chosen in it, other names of a chosen
+// inode, entries that moved with a chosen directory.
+func (a *accept) picks() iter.Seq2[*diff.Change, error] {
+	return func(yield func(*diff.Change, error) bool) {
+		parents, err := a.parents()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for c, err := range a.changes() {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !a.takes(c, parents) {
+				continue
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// parents returns the directories that something chosen happened in. They may
+// come before it: a move ends a name in one directory and begins one in another.
+func (a *accept) parents() (*pathSet, error) {
+	m := newPathSet()
+	if a.match == nil {
+		return m, nil // all times are taken
+	}
+	for c, err := range a.changes() {
+		if err != nil {
+			return nil, err
+		}
+		if c.Folded && c.Kind != diff.Renamed || !a.takes(c, nil) {
+			continue
+		}
+		m.add(c.Path.Dir())
+		if c.From != "" {
+			m.add(c.From.Dir())
+		}
+	}
+	return m, nil
+}
+
+func (a *accept) takes(c *diff.Change, parents *pathSet) bool {
+	switch {
+	case c.Kind == diff.Unverified || c.Lost != 0:
+		return false
+	case a.pick.holds(c.Path):
+		return true
+	case a.left.holds(c.Path):
+		return false
+	case c.LinkOf != "":
+		return a.pick.holds(c.LinkOf)
+	case c.Folded && c.Kind == diff.Renamed:
+		for p := c.Path.Dir(); ; p = p.Dir() {
+			if a.pick.holds(p) {
+				return true
+			}
+			if p == "/" {
+				return a.match == nil
+			}
+		}
+	case c.Folded:
+		return a.match == nil || parents.holds(c.Path)
+	}
+	return false
+}
+
+// rows returns the chosen changes of mounts, aliases and known gaps.
+func (a *accept) rows() ([]diff.RowChange, error) {
+	list, err := a.set.Rows()
+	if err != nil {
+		return nil, err
+	}
+	var out []diff.RowChange
+	for _, r := range list {
+		p := entry.Path(r.Key)
+		if r.Kind == rowGap {
+			if p, _, err = entry.ParseKey(r.Key); err != nil {
+				return nil, fmt.Errorf("accept: %w: gap: %w", baseline.ErrDamaged, err)
+			}
+		}
+		switch {
+		case r.Kind == rowSelf && a.match == nil:
+			a.stays = append(a.stays, fmt.Sprintf("%s belongs to intact itself and stays pending: intact accept --path %s", report.Escape(string(p)), report.Escape(policy.Literal(p))))
+		case r.Kind != rowFinding && (a.match == nil || a.matches(p)):
+			out = append(out, r.RowChange)
+		}
+	}
+	return out, nil
+}
