@@ -32,10 +32,12 @@ const (
 	KindInit  Kind = "init"
 	KindWatch Kind = "watch"
 	KindImage Kind = "image"
+
+	KindAccept Kind = "accept" // nothing was looked at: it says what became part of the baseline
 )
 
 func (k Kind) known() bool {
-	return k == KindCheck || k == KindInit || k == KindWatch || k == KindImage
+	return k == KindCheck || k == KindInit || k == KindWatch || k == KindImage || k == KindAccept
 }
 
 // Scope says whether the whole policy was looked at.

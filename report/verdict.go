@@ -50,6 +50,11 @@ func verdictWords(h Header, t Trailer) string {
 	found := c.Total() > 0
 	switch t.Verdict {
 	case Clean:
+		if h.Kind == KindAccept {
+			fmt.Fprintf(&b, "generation %d", t.Published.Generation)
+			because(&b, ": ", t.Reason)
+			return b.String()
+		}
 		b.WriteString("clean, ")
 		if t.Quick != nil {
 			b.WriteString(t.Quick.words() + "; ")

@@ -123,6 +123,13 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if a.o.DryRun {
 		return Done(), a.list(rows)
 	}
+	p, err := a.begin(ctx, report.KindAccept, report.ScopeFull, false)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer p.abort()
+	p.baseline(a.gen.Statement(), a.gen.Signed())
+	p.knows(a.gen.Statement())
 	made, err := a.gen.Apply(ctx, a.store, a.picks(), rows, a.note(id, a.o.Reason, a.by))
 	if errors.Is(err, baseline.ErrConflict) {
 		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again", err)}
@@ -130,8 +137,9 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	_, err = fmt.Fprintf(a.env.Stdout, "accepted %d changes of report %s: generation %d, root %s\n", a.pick.size()+len(rows), report.Escape(id), made.Generation, made.Short())
-	return Done(), err
+	words := fmt.Sprintf("accepted %s of report %s", counted(a.pick.size()+len(rows), "change"), report.Escape(id))
+	_, err = fmt.Fprintf(a.env.Stdout, "%s: generation %d, root %s\n", words, made.Generation, made.Short())
+	return Done(), errors.Join(err, p.published(made, words))
 }
 
 // find returns the id of the report to accept and the pending set that it

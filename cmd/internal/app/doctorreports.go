@@ -166,7 +166,7 @@ func (d *doctor) waiting(list []report.Stored) {
 			}
 			continue
 		}
-		if h.Scope != report.ScopeFull || !ended(t) {
+		if h.Scope != report.ScopeFull || h.Kind == report.KindAccept || !ended(t) {
 			continue
 		}
 		if t.Pending == "" {

@@ -153,10 +153,7 @@ func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapLis
 	p.head.Policy = made.Policy.Named()
 	list := gaps.sorted()
 	t := report.Trailer{Verdict: report.Clean, Complete: true, Exits: []int{}}
-	t.Published = report.Baseline{Generation: made.Generation, Root: made.Root.Named(), Signer: made.Signer}
-	if made.Authority == statement.Host {
-		t.Published.Signer = baseline.HostPrincipal(made.HostID)
-	}
+	t.Published = publishedBy(made)
 	t.Counts.KnownGaps = int64(len(list)) + gaps.more
 	t.Counts.Selected = made.Entries
 	for _, g := range list {

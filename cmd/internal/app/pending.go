@@ -77,7 +77,11 @@ func (s *session) lastPending() (digest.Digest, error) {
 		}
 		return digest.Digest{}, err
 	}
-	for i, tries := len(list)-1, 0; i >= 0 && tries < 20; i, tries = i-1, tries+1 {
+	for i, tries := len(list)-1, 0; i >= 0 && tries < 20; i-- {
+		if list[i].Kind == report.KindAccept {
+			continue
+		}
+		tries++
 		_, t, err := list[i].Ends()
 		if err != nil || t.Pending == "" {
 			continue

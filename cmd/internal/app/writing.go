@@ -108,6 +108,55 @@ func (p *paper) knows(st *statement.Statement) {
 	}
 }
 
+// published stores the report of a generation that was made of what is known,
+// so that the generation cannot go away unnoticed. It is there already: an
+// error is only about its report.
+func (p *paper) published(made *statement.Statement, words string) error {
+	t := report.Trailer{Verdict: report.Clean, Reason: words + ": " + made.Reason, Exits: []int{}, Complete: true}
+	t.Published = publishedBy(made)
+	t.Finished, t.Clock = p.s.env.Now().UTC(), bootClock()
+	err := p.w.Header(p.head)
+	if err == nil {
+		err = p.remarks()
+	}
+	if err == nil {
+		err = p.w.Trailer(t)
+	}
+	if err == nil {
+		err = p.w.Flush()
+	}
+	if err == nil {
+		_, err = p.store()
+	}
+	if errors.Is(err, report.ErrPrune) {
+		p.s.env.warn("%v", err)
+		err = nil
+	}
+	if err != nil {
+		err = fmt.Errorf("generation %d is in force, but there is no report of it: %w", made.Generation, err)
+	}
+	return err
+}
+
+// remarks writes what was to be said besides.
+func (p *paper) remarks() error {
+	for _, text := range append(p.s.remarked, p.notes...) {
+		if err := p.w.Note(report.Note{Text: text}); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	return nil
+}
+
+// publishedBy names a new generation in a report.
+func publishedBy(made *statement.Statement) report.Baseline {
+	b := report.Baseline{Generation: made.Generation, Root: made.Root.Named(), Signer: made.Signer}
+	if made.Authority == statement.Host {
+		b.Signer = baseline.HostPrincipal(made.HostID)
+	}
+	return b
+}
+
 // end writes the trailer, stores the report and shows it.
 func (p *paper) end(t report.Trailer, o Output) error {
 	for _, text := range p.notes {
