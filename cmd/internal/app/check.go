@@ -39,12 +39,12 @@ var setNames = [...]string{"integrity", "mounts", "policy", "trust"}
 
 // Check scans, compares with the baseline, judges and reports.
 func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
-	s, err := open(e)
+	s, trustErr, err := openDistrusting(e)
 	if err != nil {
 		return Outcome{}, err
 	}
 	defer s.close()
-	c := &check{session: s, o: o, gaps: &gapList{}}
+	c := &check{session: s, o: o, gaps: &gapList{}, trustErr: trustErr}
 	if err := c.options(); err != nil {
 		return Outcome{}, err
 	}
@@ -69,30 +69,32 @@ func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
 // check is one run of Check.
 type check struct {
 	*session
-	o       CheckOptions
-	out     Outcome
-	failOn  rules.Severity
-	sets    map[string]bool
-	limit   []entry.Path
-	gen     *baseline.Generation
-	base    *policy.Policy
-	scope   *scope
-	paper   *paper
-	gaps    *gapList
-	stats   scanner.Stats
-	counts  baseline.Counts
-	result  *diff.Result
-	rows    []diff.RowChange
-	mounts  []rules.Finding
-	drift   []rules.Finding // about the policy
-	trusts  []rules.Finding // about signatures
-	unheld  []entry.Path    // parts of intact itself that could not be read, but the configuration
-	by      baseline.Signed // who signed the baseline
-	quick   *quick
-	leave   entry.Attr // not compared
-	look    *secondLook
-	pending *pendingJudge
-	saved   digest.Digest // the pending set
+	o      CheckOptions
+	out    Outcome
+	failOn rules.Severity
+
+	trustErr error // nothing that is signed can be judged
+	sets     map[string]bool
+	limit    []entry.Path
+	gen      *baseline.Generation
+	base     *policy.Policy
+	scope    *scope
+	paper    *paper
+	gaps     *gapList
+	stats    scanner.Stats
+	counts   baseline.Counts
+	result   *diff.Result
+	rows     []diff.RowChange
+	mounts   []rules.Finding
+	drift    []rules.Finding // about the policy
+	trusts   []rules.Finding // about signatures
+	unheld   []entry.Path    // parts of intact itself that could not be read, but the configuration
+	by       baseline.Signed // who signed the baseline
+	quick    *quick
+	leave    entry.Attr // not compared
+	look     *secondLook
+	pending  *pendingJudge
+	saved    digest.Digest // the pending set
 
 	seen       time.Time // when the change that tell is at was first seen
 	seenBefore bool      // and not now
@@ -165,13 +167,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer c.gen.Close()
-	kind, scope := report.KindCheck, report.ScopeFull
-	if !c.root.Live() && c.env.Root != "" && c.env.Root != "/" {
-		kind = report.KindImage
-	}
-	if c.partial() {
-		scope = report.ScopePartial
-	}
+	kind, scope := c.what()
 	if c.o.NoState && c.root.Live() {
 		c.remark(namespaceNotes("/proc")...)
 	}
@@ -228,6 +224,12 @@ func (c *check) tempDir() string {
 
 // open reads the baseline and puts its policy and the present one in force.
 func (c *check) open(ctx context.Context) (err error) {
+	if c.trustErr != nil {
+		if Fail(c.trustErr).Exit() == ExitUsage {
+			c.out.Add(ExitUsage)
+		}
+		return fmt.Errorf("%w: %w", errNoTrust, c.trustErr)
+	}
 	if c.o.Baseline != "" {
 		if c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline); errors.Is(err, fs.ErrNotExist) {
 			err = usageError("--baseline: %w", err)
@@ -264,7 +266,7 @@ func (c *check) open(ctx context.Context) (err error) {
 	if !slices.Equal(c.scope.eff.Sets(), c.gen.Sets()) {
 		return fmt.Errorf("%w: its attribute sets do not follow from its policy", baseline.ErrDamaged)
 	}
-	if c.limit, err = c.limits(); err != nil {
+	if c.limit, err = c.limits(c.scope, c.gen); err != nil {
 		return err
 	}
 	var changed []diff.RowChange
@@ -363,23 +365,4 @@ func (c *check) broken(ctx context.Context, cause error) (Outcome, error) {
 		return c.out, nil
 	}
 	return c.out, &codeError{c.out.Exit(), cause}
-}
-
-// untrusted reports a baseline that cannot be used. Nothing is compared.
-func (c *check) untrusted(ctx context.Context, cause error) (Outcome, error) {
-	c.out.Add(ExitTrust)
-	if errors.Is(cause, baseline.ErrNoBaseline) {
-		return c.out, &codeError{ExitTrust, cause}
-	}
-	p, err := c.begin(ctx, report.KindCheck, report.ScopeFull, c.o.NoState)
-	if err != nil {
-		return c.out, &codeError{ExitTrust, errors.Join(cause, err)}
-	}
-	defer p.abort()
-	t := report.Trailer{Verdict: report.Untrusted, Reason: cause.Error(), Exit: c.out.Exit(), Exits: c.out.Exits()}
-	err = p.w.Header(p.head)
-	if err == nil {
-		err = p.end(t, c.o.Output)
-	}
-	return c.out, &codeError{ExitTrust, errors.Join(cause, err)}
 }

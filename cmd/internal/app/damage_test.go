@@ -62,7 +62,8 @@ func (s *site) put(name string, b []byte) {
 	s.must(os.WriteFile(name, b, 0o600))
 }
 
-// refused demands exit 4 and a report without any result.
+// refused demands exit 4 and a report that holds nothing that was compared: what
+// was scanned without a baseline is not verified, and nothing else.
 func (s *site) refused(r result, what string) {
 	s.t.Helper()
 	if r.exit != 4 || r.err == nil {
@@ -74,10 +75,13 @@ func (s *site) refused(r result, what string) {
 		return // no baseline: there is nothing to report
 	}
 	tr := trailer(s.t, lines)
-	if len(lines) != 2 || lines[0].Type != "header" || tr.Verdict != "untrusted" || tr.Exit != 4 || tr.Complete || tr.Pending != nil {
+	if n := len(lines); n < 3 || lines[0].Type != "header" || len(of(lines, "note"))+2 != n || tr.Verdict != "untrusted" || tr.Exit != 4 || tr.Complete || tr.Pending != nil {
 		s.t.Errorf("%s: the report holds more than a refusal: %v", what, r)
 	}
-	for _, n := range []string{"selected", "verified", "changed", "added", "removed", "renamed", "unverified"} {
+	if tr.count(s.t, "selected") == 0 || tr.count(s.t, "selected") != tr.count(s.t, "unverified") {
+		s.t.Errorf("%s: it was not scanned: %v", what, r)
+	}
+	for _, n := range []string{"verified", "changed", "added", "removed", "renamed"} {
 		if tr.count(s.t, n) != 0 {
 			s.t.Errorf("%s: a partial result: %v", what, r)
 		}

@@ -1,18 +1,14 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"intact/baseline"
-	"intact/cmd/internal/config"
 	"intact/report"
-	"intact/scanner/dirfd"
 )
 
 // DoctorOptions of Doctor.
@@ -89,26 +85,6 @@ func Doctor(ctx context.Context, e *Env, o DoctorOptions) (Outcome, error) {
 		return Outcome{}, err
 	}
 	return d.out, d.print(o.Format)
-}
-
-// openLoosely is open for commands that must work where something is broken:
-// a configuration that cannot be read is in cfgErr, lists of signers that cannot
-// be read are trustErr, and then nothing is judged.
-func openLoosely(e *Env) (s *session, trustErr, err error) {
-	s = &session{env: e}
-	s.cfg, s.cfgErr = config.Load(config.Options{File: e.Config, State: e.State, UID: os.Geteuid()})
-	if s.cfg.State == "" {
-		return nil, nil, &codeError{ExitUsage, s.cfgErr}
-	}
-	if s.root, err = dirfd.Open(cmp.Or(e.Root, "/")); err != nil {
-		return nil, nil, &codeError{ExitUsage, err}
-	}
-	s.users = readAccounts(s.root)
-	if s.store, err = baseline.OpenStore(s.cfg.State); err != nil {
-		s.close()
-		return nil, nil, &codeError{ExitUsage, err}
-	}
-	return s, s.readTrust(), nil
 }
 
 func (d *doctor) add(status, name, fix, format string, args ...any) {

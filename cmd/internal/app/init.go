@@ -259,7 +259,7 @@ func (s *session) gather() {
 
 // trust reports whether err means that the baseline cannot be used.
 func trust(err error) bool {
-	for _, e := range []error{errUnexpected, errRolledBack, baseline.ErrDamaged, baseline.ErrForeign, baseline.ErrNoBaseline, baseline.ErrUntrusted} {
+	for _, e := range []error{errNoTrust, errUnexpected, errRolledBack, baseline.ErrDamaged, baseline.ErrForeign, baseline.ErrNoBaseline, baseline.ErrUntrusted} {
 		if errors.Is(err, e) {
 			return true
 		}

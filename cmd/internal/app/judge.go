@@ -10,7 +10,6 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
-	"intact/scanner"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
@@ -242,7 +241,7 @@ func (c *check) writeGaps() error {
 	}
 	if c.gaps.more > 0 {
 		c.newGaps += c.gaps.more
-		return c.paper.w.Gap(gapRecord(scanner.Gap{Path: "/", Reason: scanner.ReasonIO, Detail: "more gaps than a report lists", Subtree: true}, false, c.gaps.more))
+		return c.paper.w.Gap(moreGaps(c.gaps))
 	}
 	return nil
 }

@@ -79,24 +79,29 @@ func (l *limitSink) finish(gaps *gapList) error {
 }
 
 // limits are the paths of a partial check: there on the disk or in the
-// baseline.
-func (c *check) limits() ([]entry.Path, error) {
+// baseline, if there is one.
+func (c *check) limits(sc *scope, gen *baseline.Generation) ([]entry.Path, error) {
 	ps, err := c.paths(c.o.Paths)
 	if err != nil {
 		return nil, err
 	}
 	for i, p := range ps {
 		to, _, exists, err := c.root.Resolve(p)
-		if err == nil && exists && to.Dir() != p.Dir() && c.scope.eff.Decide(p).Rule == nil {
+		if err == nil && exists && to.Dir() != p.Dir() && sc.eff.Decide(p).Rule == nil {
 			ps[i] = to
 			p = to
 		}
-		if _, _, known := c.gen.Lookup(p); !known && !exists {
+		if !exists && (gen == nil || !inBaseline(gen, p)) {
 			return nil, usageError("path %q does not exist, on the disk or in the baseline", c.o.Paths[i])
 		}
-		if !reaches(c.scope.eff, p) {
+		if !reaches(sc.eff, p) {
 			return nil, usageError("path %q is not selected by the policy: see intact explain", c.o.Paths[i])
 		}
 	}
 	return ps, nil
+}
+
+func inBaseline(g *baseline.Generation, p entry.Path) bool {
+	_, _, ok := g.Lookup(p)
+	return ok
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -42,32 +43,51 @@ type session struct {
 
 // open reads the configuration and opens the root and the state folder.
 func open(e *Env) (*session, error) {
-	s := &session{env: e}
-	s.cfg, s.cfgErr = config.Load(config.Options{File: e.Config, State: e.State, UID: os.Geteuid()})
-	if s.cfg.State == "" {
-		return nil, &codeError{ExitUsage, s.cfgErr}
+	s, trustErr, err := openDistrusting(e)
+	if err == nil && trustErr != nil {
+		s.close()
+		return nil, trustErr
+	}
+	return s, err
+}
+
+// openDistrusting is open for commands that have something to say where it
+// cannot be told whose signatures count, which is trustErr: nothing that is
+// signed may be used then. A list on the command line is for the user to mend at
+// once.
+func openDistrusting(e *Env) (s *session, trustErr, err error) {
+	if s, trustErr, err = openLoosely(e); err != nil {
+		return nil, nil, err
+	}
+	if trustErr != nil && e.TrustedSigners+e.RevokedKeys != "" {
+		s.close()
+		return nil, nil, trustErr
 	}
 	if err := safeState(s.cfg.State); err != nil {
-		return nil, &codeError{ExitUsage, err}
+		s.close()
+		return nil, nil, &codeError{ExitUsage, err}
 	}
-	root := e.Root
-	if root == "" {
-		root = "/"
+	return s, trustErr, nil
+}
+
+// openLoosely is open for commands that must work where something is broken:
+// a configuration that cannot be read is in cfgErr, and nothing is demanded of
+// the state folder.
+func openLoosely(e *Env) (s *session, trustErr, err error) {
+	s = &session{env: e}
+	s.cfg, s.cfgErr = config.Load(config.Options{File: e.Config, State: e.State, UID: os.Geteuid()})
+	if s.cfg.State == "" {
+		return nil, nil, &codeError{ExitUsage, s.cfgErr}
 	}
-	var err error
-	if s.root, err = dirfd.Open(root); err != nil {
-		return nil, &codeError{ExitUsage, err}
+	if s.root, err = dirfd.Open(cmp.Or(e.Root, "/")); err != nil {
+		return nil, nil, &codeError{ExitUsage, err}
 	}
 	s.users = readAccounts(s.root)
 	if s.store, err = baseline.OpenStore(s.cfg.State); err != nil {
 		s.close()
-		return nil, &codeError{ExitUsage, err}
+		return nil, nil, &codeError{ExitUsage, err}
 	}
-	if err := s.readTrust(); err != nil {
-		s.close()
-		return nil, err
-	}
-	return s, nil
+	return s, s.readTrust(), nil
 }
 
 // openConfigured is open for commands that cannot do without a configuration.

@@ -283,3 +283,8 @@ func gapRecord(g scanner.Gap, known bool, count int64) report.Gap {
 	}
 	return r
 }
+
+// moreGaps stands for the gaps beyond those that a report lists.
+func moreGaps(l *gapList) report.Gap {
+	return gapRecord(scanner.Gap{Path: "/", Reason: scanner.ReasonIO, Detail: "more gaps than a report lists", Subtree: true}, false, l.more)
+}
