@@ -44,13 +44,14 @@ var edges = map[string][]string{
 	"rules/facts":     {},
 	"rules/pkgdb":     {"scanner/entry"},
 	"rules/hashlist":  {},
+	"rules/packages":  {"rules", "scanner/entry"},
 
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
 	"cmd/internal/config": {"rules", "baseline/statement", "scanner/policy", "scanner/strict", "scanner/entry"},
 	"cmd/internal/app": {
 		"cmd/internal/config", "report", "rules", "rules/integrity",
-		"rules/facts", "rules/pkgdb", "rules/hashlist",
+		"rules/facts", "rules/pkgdb", "rules/hashlist", "rules/packages",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",
 	},

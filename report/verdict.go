@@ -61,7 +61,10 @@ func verdictWords(h Header, t Trailer) string {
 		}
 		fmt.Fprintf(&b, "%s %s", plural(c.Verified+addedAtInit(h, c), "path"), cleanVerb(h))
 		because(&b, ": ", t.Reason)
-		if found {
+		switch {
+		case found && h.Kind == KindInit:
+			fmt.Fprintf(&b, "; %s that no package vouches for (%s)", plural(c.Total(), "file"), bySeverity(c))
+		case found:
 			b.WriteString("; " + findingWords(c) + " below the threshold")
 		}
 		if c.KnownGaps > 0 {
@@ -153,17 +156,22 @@ func findingWords(c Counts) string {
 	if n == 0 {
 		return "no findings"
 	}
+	s := plural(n, "finding") + " (" + bySeverity(c) + "), " + group(c.New) + " new"
+	if c.Explained > 0 {
+		s += ", " + group(c.Explained) + " explained"
+	}
+	return s
+}
+
+// bySeverity is "1 high, 2 low".
+func bySeverity(c Counts) string {
 	var by []string
 	for s := int(rules.Critical); s >= 0; s-- {
 		if k := c.Findings[s]; k > 0 {
 			by = append(by, group(k)+" "+rules.Severity(s).String())
 		}
 	}
-	s := plural(n, "finding") + " (" + strings.Join(by, ", ") + "), " + group(c.New) + " new"
-	if c.Explained > 0 {
-		s += ", " + group(c.Explained) + " explained"
-	}
-	return s
+	return strings.Join(by, ", ")
 }
 
 // plural is "1 path" or "1,234 paths".

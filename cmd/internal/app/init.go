@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +104,8 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 		held.old, held.was = o.adopt.gen, o.adopt.scope.eff
 		sink = held
 	}
-	st, err := scanner.Run(ctx, s.root, sc.eff, opt, nil, &gapSink{sink, gaps})
+	v := &vouch{}
+	st, err := scanner.Run(ctx, s.root, sc.eff, opt, nil, &gapSink{sink, gaps}, v)
 	stop()
 	s.gather()
 	if err == nil && o.adopt != nil {
@@ -140,7 +142,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err := s.freshAges(made, p.head.Started); err != nil {
 		return out, fmt.Errorf("init: %w", err)
 	}
-	return s.initReport(p, sc, st, gaps, made, o)
+	return s.initReport(ctx, p, sc, st, gaps, v, made, o)
 }
 
 func (s *session) note(reportID, reason string, by statement.Authority) statement.Note {
@@ -148,7 +150,7 @@ func (s *session) note(reportID, reason string, by statement.Authority) statemen
 		Report: reportID, Reason: reason, Approver: s.approver(), Authority: by}
 }
 
-func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapList, made *statement.Statement, o InitOptions) (Outcome, error) {
+func (s *session) initReport(ctx context.Context, p *paper, sc *scope, st scanner.Stats, gaps *gapList, v *vouch, made *statement.Statement, o InitOptions) (Outcome, error) {
 	p.head.Host.ID = made.HostID
 	p.head.Policy = made.Policy.Named()
 	list := gaps.sorted()
@@ -165,6 +167,11 @@ func (s *session) initReport(p *paper, sc *scope, st scanner.Stats, gaps *gapLis
 	t.Counts.Skipped, t.Counts.Bytes = int64(len(st.Skipped)), st.Bytes
 	if err := p.w.Header(p.head); err != nil {
 		return Outcome{}, err
+	}
+	if o.adopt == nil { // else the same was said at the init before
+		if err := v.tell(ctx, p, len(o.Paths) == 0); err != nil {
+			return Outcome{}, err
+		}
 	}
 	for _, g := range list {
 		if err := p.w.Gap(gapRecord(g, true, 0)); err != nil {
@@ -222,12 +229,9 @@ func (s *session) remarks(p *paper, sc *scope, st scanner.Stats) error {
 }
 
 func (s *session) scanOptions(c *scope) scanner.Options {
-	n, rate := s.env.Workers, s.env.MaxRate
+	n, rate := s.env.Workers, s.rate()
 	if n == 0 {
 		n = s.cfg.Workers
-	}
-	if rate == 0 {
-		rate = s.cfg.MaxRate
 	}
 	s.lower()
 	mem := memoryUnder(debug.SetMemoryLimit(-1))
@@ -236,6 +240,9 @@ func (s *session) scanOptions(c *scope) scanner.Options {
 	o.Isolate = s.isolated(c, o)
 	return o
 }
+
+// rate is how many bytes of content may be read a second, 0: any.
+func (s *session) rate() int64 { return cmp.Or(s.env.MaxRate, s.cfg.MaxRate) }
 
 // spread lets that many workers be in system calls at once, until gather. The
 // runtime counts a goroutine that waits for a disk as running until its monitor
