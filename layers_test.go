@@ -48,9 +48,10 @@ var edges = map[string][]string{
 
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
-	"cmd/internal/config": {"rules", "baseline/statement", "scanner/policy", "scanner/strict", "scanner/entry"},
+	"cmd/internal/config":     {"rules", "baseline/statement", "scanner/policy", "scanner/strict", "scanner/entry"},
+	"cmd/internal/app/review": {"report", "rules", "baseline/diff", "scanner/entry"},
 	"cmd/internal/app": {
-		"cmd/internal/config", "report", "rules", "rules/integrity",
+		"cmd/internal/config", "cmd/internal/app/review", "report", "rules", "rules/integrity",
 		"rules/facts", "rules/pkgdb", "rules/hashlist", "rules/packages",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",

@@ -29,13 +29,14 @@ type AcceptOptions struct {
 // Accept moves what a check reported, exactly that and never what is on the
 // disk now, into a new generation.
 func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
-	if !o.All && len(o.Paths) == 0 {
-		return Outcome{}, usageError("accept: say what: --all, or --path GLOB")
+	ask := !o.All && len(o.Paths) == 0
+	if _, _, ok := e.terminals(); ask && !ok {
+		return Outcome{}, usageError("accept: say what: --all, or --path GLOB; a review needs a terminal")
 	}
 	if o.All && len(o.Paths) > 0 {
 		return Outcome{}, usageError("accept: --all and --path exclude each other")
 	}
-	if strings.TrimSpace(o.Reason) == "" && !o.DryRun {
+	if strings.TrimSpace(o.Reason) == "" && !o.DryRun && !ask {
 		return Outcome{}, usageError("accept: --reason TEXT is needed: it stands in the baseline's statement")
 	}
 	s, err := open(e)
@@ -43,7 +44,7 @@ func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer s.close()
-	a := &accept{session: s, o: o}
+	a := &accept{session: s, o: o, ask: ask}
 	if a.match, err = matcher(o.Paths); err != nil {
 		return Outcome{}, err
 	}
@@ -59,14 +60,18 @@ func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
 type accept struct {
 	*session
 	o     AcceptOptions
-	match *policy.Effective // of Paths, nil with All
+	ask   bool              // by a review
+	match *policy.Effective // of Paths, else nil
 	gen   *baseline.Generation
 	set   *baseline.Pending
 	pick  *pathSet // changes that are taken by themselves
 	left  *pathSet // changes that stay pending
-	self  *pathSet // paths with a row about intact itself, empty with Paths
+	self  *pathSet // paths with a row about intact itself, empty without All
 	stays []string // why, for people
-	by    statement.Authority
+
+	reviewed *reviewed // nil but behind a review
+
+	by statement.Authority
 }
 
 // matcher compiles the patterns of --path.
@@ -107,6 +112,11 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("accept: %w", err)
 	}
 	defer a.set.Close()
+	if a.ask {
+		if err := a.review(ctx); err != nil {
+			return Outcome{}, err
+		}
+	}
 	if err := a.choose(ctx); err != nil {
 		return Outcome{}, err
 	}

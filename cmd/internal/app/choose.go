@@ -33,12 +33,7 @@ func (a *accept) choose(ctx context.Context) error {
 		return err
 	}
 	critical, lost := 0, 0
-	floor, err := a.floors()
-	if err != nil {
-		return err
-	}
-	in := rules.Input{Changes: a.changes(), Floor: floor}
-	err = integrity.New(integrity.Options{}).Judge(ctx, in, func(f rules.Finding) error {
+	err := a.judge(ctx, a.changes(), func(f rules.Finding) error {
 		c := f.Diff
 		switch {
 		case c == nil:
@@ -47,7 +42,7 @@ func (a *accept) choose(ctx context.Context) error {
 				lost++
 			}
 			a.left.add(c.Path)
-		case a.match == nil && f.Severity == rules.Critical:
+		case a.o.All && f.Severity == rules.Critical:
 			critical++
 			a.left.add(c.Path)
 		case !a.selected(c):
@@ -68,16 +63,28 @@ func (a *accept) choose(ctx context.Context) error {
 	return err
 }
 
-// selected says whether the options select a change.
+// judge judges changes with the same rules as the report.
+func (a *accept) judge(ctx context.Context, changes iter.Seq2[*diff.Change, error], emit func(rules.Finding) error) error {
+	floor, err := a.floors()
+	if err != nil {
+		return err
+	}
+	return integrity.New(integrity.Options{}).Judge(ctx, rules.Input{Changes: changes, Floor: floor}, emit)
+}
+
+// selected says whether the options, or a review, select a change.
 func (a *accept) selected(c *diff.Change) bool {
-	return a.match == nil || a.matches(c.Path) || c.From != "" && a.matches(c.From)
+	if a.reviewed != nil {
+		return a.reviewed.paths.holds(c.Path)
+	}
+	return a.o.All || a.matches(c.Path) || c.From != "" && a.matches(c.From)
 }
 
 // findSelf finds what --all leaves: were the file accepted and not its row, the
 // report would be too old to accept the row by --path.
 func (a *accept) findSelf() error {
 	a.self = newPathSet()
-	if a.match != nil {
+	if !a.o.All {
 		return nil
 	}
 	list, err := a.set.Rows()
@@ -137,7 +144,7 @@ func (a *accept) picks() iter.Seq2[*diff.Change, error] {
 // come before it: a move ends a name in one directory and begins one in another.
 func (a *accept) parents() (*pathSet, error) {
 	m := newPathSet()
-	if a.match == nil {
+	if a.o.All {
 		return m, nil // all times are taken
 	}
 	for c, err := range a.changes() {
@@ -171,11 +178,11 @@ func (a *accept) takes(c *diff.Change, parents *pathSet) bool {
 				return true
 			}
 			if p == "/" {
-				return a.match == nil
+				return a.o.All
 			}
 		}
 	case c.Folded:
-		return a.match == nil || parents.holds(c.Path)
+		return a.o.All || parents.holds(c.Path)
 	}
 	return false
 }
@@ -188,18 +195,32 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	}
 	var out []diff.RowChange
 	for _, r := range list {
-		p := entry.Path(r.Key)
-		if r.Kind == rowGap {
-			if p, _, err = entry.ParseKey(r.Key); err != nil {
-				return nil, fmt.Errorf("accept: %w: gap: %w", baseline.ErrDamaged, err)
-			}
+		p, err := rowPath(r.RowChange)
+		if err != nil {
+			return nil, err
 		}
 		switch {
-		case r.Kind == rowSelf && a.match == nil:
+		case r.Kind == rowSelf && a.o.All:
 			a.stays = append(a.stays, fmt.Sprintf("%s belongs to intact itself and stays pending: intact accept --path %s", report.Escape(string(p)), report.Escape(policy.Literal(p))))
-		case r.Kind != rowFinding && (a.match == nil || a.matches(p)):
+		case a.reviewed != nil:
+			if a.reviewed.rows[rowID(r.RowChange)] {
+				out = append(out, r.RowChange)
+			}
+		case r.Kind != rowFinding && (a.o.All || a.matches(p)):
 			out = append(out, r.RowChange)
 		}
 	}
 	return out, nil
+}
+
+// rowPath is the path that a row is about.
+func rowPath(r diff.RowChange) (entry.Path, error) {
+	if r.Kind != rowGap {
+		return entry.Path(r.Key), nil
+	}
+	p, _, err := entry.ParseKey(r.Key)
+	if err != nil {
+		return "", fmt.Errorf("accept: %w: gap: %w", baseline.ErrDamaged, err)
+	}
+	return p, nil
 }
