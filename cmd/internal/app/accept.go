@@ -141,6 +141,9 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	p.baseline(a.gen.Statement(), a.gen.Signed())
 	p.knows(a.gen.Statement())
 	made, err := a.gen.Apply(ctx, a.store, a.picks(), rows, a.note(id, a.o.Reason, a.by))
+	if errors.Is(err, baseline.ErrStale) { // it came while answers were thought about
+		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: something else was accepted meanwhile; run intact check again", err)}
+	}
 	if errors.Is(err, baseline.ErrConflict) {
 		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again", err)}
 	}
