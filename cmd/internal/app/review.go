@@ -155,7 +155,7 @@ func (w *waiting) collect(ctx context.Context) error {
 		if gaps.holds(c.Path) {
 			w.rode.add(c.Path)
 		}
-		it := review.Item{Kind: c.Kind, Severity: f.Severity, Since: seconds(w.since)}
+		it := review.Item{Kind: c.Kind, Severity: f.Severity, Since: nanoseconds(w.since)}
 		if c.Kind == diff.Unverified || c.Lost != 0 {
 			it.Class = review.Lost
 		}
@@ -177,16 +177,16 @@ func (w *waiting) collect(ctx context.Context) error {
 			continue
 		}
 		w.seq = append(w.seq, int32(-1-i))
-		w.items.Add(review.Item{Class: rowClasses[r.Kind], Kind: rowChange(r.RowChange), Severity: r.finding.Severity, Since: seconds(r.FirstSeen)}, r.path, false, "")
+		w.items.Add(review.Item{Class: rowClasses[r.Kind], Kind: rowChange(r.RowChange), Severity: r.finding.Severity, Since: nanoseconds(r.FirstSeen)}, r.path, false, "")
 	}
 	return nil
 }
 
-func seconds(t time.Time) int64 {
+func nanoseconds(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return t.Unix()
+	return t.UnixNano()
 }
 
 func isDir(c *diff.Change) bool {

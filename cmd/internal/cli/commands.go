@@ -89,7 +89,7 @@ func sets(list []string) (r []string) {
 
 func (p *program) acceptCommand() *cli.Command {
 	return &cli.Command{
-		Name: "accept", Usage: "make what the last full check reported part of a new generation",
+		Name: "accept", Usage: "make what the last full check reported part of a new generation; without --all or --path a review on the terminal",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "report", Usage: "the report `ID` (default: the last check)"},
 			&cli.BoolFlag{Name: "all", Usage: "everything that was reported, critical findings excepted"},

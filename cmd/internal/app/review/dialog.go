@@ -27,8 +27,7 @@ type Head struct{ Path, Why string }
 // Key is a rune that was typed, or one of the keys below.
 type Key rune
 
-// Keys that are no characters. Enter, Escape, Backspace and Clear are control
-// characters.
+// Keys that are no characters. Enter, Escape and the like are control characters.
 const (
 	Up Key = -1 - iota
 	Down
@@ -41,6 +40,7 @@ const (
 
 // The control characters that mean something.
 const (
+	EndOfText Key = 0x04 // Ctrl-D
 	Clear     Key = 0x15 // Ctrl-U
 	Enter     Key = '\n'
 	Escape    Key = 0x1b
@@ -153,7 +153,7 @@ func (d *Dialog) Key(ctx context.Context, k Key) error {
 		k = Backspace
 	}
 	switch {
-	case k == EOF:
+	case k == EOF, k == EndOfText:
 		d.over = true
 		return nil
 	case d.typing():

@@ -128,7 +128,7 @@ func cutRune(s string) (string, string, bool) {
 }
 
 func (d *Dialog) keys() string {
-	if d.Plain {
+	if d.Plain || d.width < 79 {
 		return "Take? [y N d s t / u f q ?] "
 	}
 	return "y take  N leave  d details  s split  / search  u undo  f finish  q quit  ? help"
@@ -248,11 +248,11 @@ const panelLines = 6
 
 // since says since when the oldest of some items waits.
 func (d *Dialog) since(at int64) string {
-	t := time.Unix(at, 0).Local()
+	t := time.Unix(0, at).Local()
 	switch {
 	case at == 0:
 		return "since an unknown time"
-	case !t.Before(d.Report.Truncate(time.Second)):
+	case !t.Before(d.Report):
 		return "new in this report"
 	}
 	return "since " + t.Format("2006-01-02 15:04 MST") + " (" + report.Ago(d.Now.Sub(t)) + ")"

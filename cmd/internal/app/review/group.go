@@ -38,7 +38,7 @@ type Item struct {
 	Class    Class
 	Kind     diff.Kind
 	Severity rules.Severity
-	Since    int64 // seconds since 1970, 0: unknown
+	Since    int64 // nanoseconds since 1970, 0: unknown
 }
 
 // Bounds of the tree of directories. What lies deeper counts for the directory

@@ -27,6 +27,9 @@ func (d *Dialog) Run(ctx context.Context, in, out *os.File) (accept bool, err er
 		}
 		t.draw(d.View())
 		keys, err := t.wait(ctx)
+		if err != nil && !t.screen {
+			t.write("\n") // no Enter ended the line
+		}
 		if errors.Is(err, io.EOF) {
 			keys, err = []stroke{{key: EOF}}, nil
 		}

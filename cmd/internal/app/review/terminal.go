@@ -138,9 +138,6 @@ func (t *terminal) read() ([]stroke, error) {
 	case err != nil || n <= 0: // a terminal that is gone gives EIO
 		return nil, io.EOF
 	}
-	if t.raw && n == 1 && b[0] == 0x04 {
-		return nil, io.EOF // Ctrl-D
-	}
 	return t.keys.decode(b[:n]), nil
 }
 
