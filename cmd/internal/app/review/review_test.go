@@ -197,6 +197,14 @@ func TestLostCannotBeTaken(t *testing.T) {
 	}
 }
 
+// One yes is for one critical finding.
+func TestYesIsForOne(t *testing.T) {
+	m := memory{{path: "/a/x", sev: rules.Critical, kind: diff.Added}, {path: "/a/y", sev: rules.Critical, kind: diff.Added}}.dialog(t).Model
+	if err := m.TakeCritical(); err != ErrByName || m.Groups[0].Answer != None {
+		t.Errorf("got %v, want %v", err, ErrByName)
+	}
+}
+
 // What is pasted is text where text is asked for, and no answer elsewhere.
 func TestPaste(t *testing.T) {
 	d := memory{{path: "/a/x", sev: rules.Critical, kind: diff.Added}, {path: "/b/x", kind: diff.Added}}.dialog(t)
