@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,19 +19,20 @@ import (
 type desk struct {
 	t       *testing.T
 	dir     string
+	root    string // that is scanned, by --root
 	sockets string
 	tmux    []string // before a command of it
 }
 
 const deskPolicy = "version: 1\npaths: [{path: /, attributes: config}, {path: /usr/bin, attributes: binary}]\n"
 
-// newDesk makes a baseline of a host below dir, changes the host and checks it.
-func newDesk(t *testing.T, change func(d *desk)) *desk {
+// emptyDesk is a desk without a host.
+func emptyDesk(t *testing.T, root, policy string) *desk {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Skip("tmux is not installed: reviews on a terminal are not tested")
 	}
-	d := &desk{t: t, dir: t.TempDir()}
+	d := &desk{t: t, dir: t.TempDir(), root: root}
 	// The name of a socket must be short.
 	sockets, err := os.MkdirTemp("", "tm")
 	if err != nil {
@@ -38,7 +40,14 @@ func newDesk(t *testing.T, change func(d *desk)) *desk {
 	}
 	t.Cleanup(func() { os.RemoveAll(sockets) })
 	d.sockets = sockets
-	d.write("policy.yaml", deskPolicy)
+	d.write("policy.yaml", policy)
+	return d
+}
+
+// newDesk makes a baseline of a host below dir, changes the host and checks it.
+func newDesk(t *testing.T, change func(d *desk)) *desk {
+	t.Helper()
+	d := emptyDesk(t, "host", deskPolicy)
 	for i := range 30 {
 		d.write(fmt.Sprintf("host/opt/app/a/%02d", i), "old")
 	}
@@ -84,7 +93,7 @@ func (d *desk) read(name string) string {
 // intact runs the program without a terminal.
 func (d *desk) intact(code int, args ...string) string {
 	d.t.Helper()
-	c := exec.Command("intact", append([]string{"--config", "policy.yaml", "--state", "state", "--root", "host"}, args...)...)
+	c := exec.Command("intact", append([]string{"--config", "policy.yaml", "--state", "state", "--root", d.root}, args...)...)
 	c.Dir = d.dir
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
@@ -120,8 +129,8 @@ func (d *desk) review(width, height int, env, args string) {
 		d.t.Fatal(err)
 	}
 	d.tmux = []string{"-u", "-S", name + "/s", "-f", "/dev/null"}
-	script := fmt.Sprintf(`trap : INT; cd %s && stty -a | sed 1d >before && %s intact --config policy.yaml --state state --root host accept %s; echo "ended with $?"; stty -a | sed 1d >after; echo >ended; exec cat`,
-		report.ShellQuote(d.dir), env, args)
+	script := fmt.Sprintf(`trap : INT; cd %s && stty -a | sed 1d >before && %s intact --config policy.yaml --state state --root %s accept %s; echo "ended with $?"; stty -a | sed 1d >after; echo >ended; exec cat`,
+		report.ShellQuote(d.dir), env, d.root, args)
 	os.Remove(filepath.Join(d.dir, "ended"))
 	if out, err := d.run("new-session", "-d", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height), "sh", "-c", script); err != nil {
 		d.t.Fatalf("tmux: %v\n%s", err, out)
@@ -335,7 +344,7 @@ func TestReviewLeft(t *testing.T) {
 		{"no-suspend", "", "", []string{"C-z", "C-\\", "q", "y"}, "nothing was accepted", 130},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := &desk{t: t, dir: d.dir, sockets: d.sockets}
+			d := &desk{t: t, dir: d.dir, root: d.root, sockets: d.sockets}
 			d.review(80, 24, c.env, c.args)
 			d.see("/usr/bin/ls")
 			d.press(c.keys...)
@@ -437,5 +446,88 @@ func TestReviewRows(t *testing.T) {
 	d.ended(0)
 	if got := d.intact(0, "baseline", "export"); !strings.Contains(got, `"alias"`) {
 		t.Errorf("the link is not in the baseline:\n%s", got)
+	}
+}
+
+// On the live host: a mount is a group, intact's own files want a yes, and what
+// the mount hides cannot be accepted.
+func TestReviewMountAndSelf(t *testing.T) {
+	if !mountable() {
+		t.Skip("nothing can be mounted here: reviews of mounts are not tested")
+	}
+	d := emptyDesk(t, "/", "")
+	live := filepath.Join(d.dir, "live")
+	d.write("policy.yaml", fmt.Sprintf("version: 1\npaths: [{path: %q, attributes: config}]\n", live))
+	d.write("live/hidden/x", "old")
+	d.write("live/etc/motd", "old")
+	d.intact(0, "init", "--quiet")
+	hidden := filepath.Join(live, "hidden")
+	if err := syscall.Mount("scratch", hidden, "tmpfs", 0, "size=1m,mode=0755"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(hidden, syscall.MNT_DETACH|umountNoFollow) })
+	d.write("policy.yaml", d.read("policy.yaml")+"# more\n")
+	d.intact(1, "check")
+	d.review(140, 24, "", "--reason x")
+	d.see("0 of 3 answered", ">   CRITICAL  "+d.dir+"/policy.yaml, intact itself", "HIGH      "+hidden+", mounts", "lost coverage")
+	d.press("d")
+	d.see("trust.self", "size")
+	d.press("q", "y")
+	d.see("Type yes to take it:")
+	d.press("yes", "Enter")
+	d.see("1 of 3 answered", "\n"+hidden+", mounts", "hides files of the baseline")
+	d.press("n")
+	d.see("2 of 3 answered", "lost coverage cannot be accepted")
+	d.press("y")
+	d.see("what could not be read was not verified")
+	d.press("n")
+	d.see("To be accepted: 1 change", "Stays pending:  2 changes")
+	d.press("y")
+	d.ended(0)
+	for _, f := range d.pending(1) {
+		if strings.Contains(f, "policy.yaml") {
+			t.Errorf("still pending: %s", f)
+		}
+	}
+}
+
+// A review holds no lock while it asks, and waits for it at the end. What it
+// chose is not accepted on top of something else.
+func TestReviewBesideOthers(t *testing.T) {
+	d := newDesk(t, usual)
+	d.review(80, 24, "", "--reason x")
+	d.see("0 of 3 answered")
+	d.pending(1) // a check runs
+	d.press("y", "f")
+	d.see("Accept 1 change?")
+	lock, err := os.OpenFile(filepath.Join(d.dir, "state/lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	d.press("y")
+	d.see("waiting, Ctrl-C gives up")
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.ended(0)
+	if got := d.pending(1); len(got) != 32 {
+		t.Errorf("pending: %q", got)
+	}
+
+	d.review(80, 24, "", "--reason x")
+	d.see("0 of 2 answered")
+	d.intact(0, "accept", "--path", "/opt/**", "--reason", "beside")
+	d.press("y", "f")
+	d.see("Accept 1 change?")
+	was := d.baseline()
+	d.press("y")
+	d.see("something else was")
+	d.ended(2)
+	if d.baseline() != was {
+		t.Error("the state folder was written to")
 	}
 }
