@@ -63,7 +63,8 @@ type applier struct {
 // nothing. They point into buffers of their own.
 type op struct {
 	dirKey, name []byte
-	old          []byte // as single makes it
+	change       entry.Path // that it comes of: a rename has an operation at another path too
+	old          []byte     // as single makes it
 	new          *entry.Entry
 }
 
@@ -127,17 +128,17 @@ func (a *applier) change(c *diff.Change) error {
 	case hasNew && (int(c.New.Set) >= len(a.g.sets) || a.g.sets[c.New.Set] != c.NewSet):
 		return fmt.Errorf("%w: made under another policy", ErrConflict)
 	case c.Kind != diff.Renamed:
-		return a.add(c.Path, c.Old, c.OldSet, c.New)
+		return a.add(c.Path, "", c.Old, c.OldSet, c.New)
 	}
-	if err := a.add(c.From, c.Old, c.OldSet, nil); err != nil {
+	if err := a.add(c.From, c.Path, c.Old, c.OldSet, nil); err != nil {
 		return err
 	}
-	return a.add(c.Path, nil, entry.Set{}, c.New)
+	return a.add(c.Path, "", nil, entry.Set{}, c.New)
 }
 
 // add spools one operation under the key dirKey NUL NUL name, which sorts as
-// the stored directories do.
-func (a *applier) add(p entry.Path, old *entry.Entry, oldSet entry.Set, now *entry.Entry) error {
+// the stored directories do. of is the path of its change, "" where that is p.
+func (a *applier) add(p, of entry.Path, old *entry.Entry, oldSet entry.Set, now *entry.Entry) error {
 	if q, err := entry.NewPath(string(p)); err != nil || q != p {
 		return errBadChange
 	}
@@ -155,6 +156,7 @@ func (a *applier) add(p entry.Path, old *entry.Entry, oldSet entry.Set, now *ent
 		v = append(v, single...)
 	}
 	v = appendBytes(nil, v)
+	v = appendBytes(v, []byte(of))
 	if now != nil {
 		v = entry.AppendEntry(v, now)
 	}
@@ -197,6 +199,9 @@ func (a *applier) peek() (*op, error) {
 	o.dirKey, o.name = key[:i], key[i+2:]
 	in := reader{b: v}
 	o.old = in.bytes()
+	if o.change = entry.Path(in.bytes()); o.change == "" {
+		o.change = o.path()
+	}
 	if in.err != nil {
 		return nil, errSpool
 	}

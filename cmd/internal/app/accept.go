@@ -22,6 +22,7 @@ type AcceptOptions struct {
 	Paths  []string // patterns of the policy language
 	Reason string
 	DryRun bool
+	Rebase bool // drop what the baseline has another value of by now
 
 	SignWith string // an operator's key, see session.signer; "": the host's own
 }
@@ -67,6 +68,7 @@ type accept struct {
 	pick  *pathSet // changes that are taken by themselves
 	left  *pathSet // changes that stay pending
 	self  *pathSet // paths with a row about intact itself, empty without All
+	stale *stale   // what --rebase drops, nil without
 	stays []string // why, for people
 
 	reviewed *reviewed // nil but behind a review
@@ -130,6 +132,18 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if a.pick.size()+len(rows) == 0 {
 		return Outcome{}, usageError("accept: nothing in report %s is selected", report.Escape(id))
 	}
+	if a.o.Rebase {
+		if rows, err = a.rebase(ctx, rows); err != nil {
+			return Outcome{}, err
+		}
+	}
+	n, err := a.count()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if n += len(rows); n == 0 {
+		return Outcome{}, usageError("accept: nothing of report %s is left to accept: run intact check again", report.Escape(id))
+	}
 	if a.o.DryRun {
 		return Done(), a.list(rows)
 	}
@@ -145,12 +159,12 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: something else was accepted meanwhile; run intact check again", err)}
 	}
 	if errors.Is(err, baseline.ErrConflict) {
-		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again", err)}
+		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again, or leave what changed since with --rebase", err)}
 	}
 	if err != nil {
 		return Outcome{}, err
 	}
-	words := fmt.Sprintf("accepted %s of report %s", counted(a.pick.size()+len(rows), "change"), report.Escape(id))
+	words := fmt.Sprintf("accepted %s of report %s", counted(n, "change"), report.Escape(id))
 	_, err = fmt.Fprintf(a.env.Stdout, "%s: generation %d, root %s\n", words, made.Generation, made.Short())
 	return Done(), errors.Join(err, p.published(made, words))
 }

@@ -130,7 +130,7 @@ func (a *accept) picks() iter.Seq2[*diff.Change, error] {
 				yield(nil, err)
 				return
 			}
-			if !a.takes(c, parents) {
+			if !a.takes(c, parents) || a.stale.drops(c) {
 				continue
 			}
 			if !yield(c, nil) {
@@ -151,7 +151,7 @@ func (a *accept) parents() (*pathSet, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.Folded && c.Kind != diff.Renamed || !a.takes(c, nil) {
+		if c.Folded && c.Kind != diff.Renamed || !a.takes(c, nil) || a.stale.drops(c) {
 			continue
 		}
 		m.add(c.Path.Dir())

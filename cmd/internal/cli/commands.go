@@ -95,6 +95,7 @@ func (p *program) acceptCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Usage: "everything that was reported, critical findings excepted"},
 			&cli.StringSliceFlag{Name: "path", Usage: "what was reported of paths that match `GLOB`, a pattern of the policy; critical findings too"},
 			&cli.StringFlag{Name: "reason", Usage: "why: mandatory"},
+			&cli.BoolFlag{Name: "rebase", Usage: "leave what the baseline has another value of by now, list it, and accept the rest"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be accepted, write nothing"}, signWith,
 		},
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
@@ -102,7 +103,8 @@ func (p *program) acceptCommand() *cli.Command {
 				return app.Outcome{}, err
 			}
 			return app.Accept(p.ctx, &p.env, app.AcceptOptions{
-				Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"), SignWith: c.String("sign-with"),
+				Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"), Rebase: c.Bool("rebase"),
+				SignWith: c.String("sign-with"),
 			})
 		}),
 	}
