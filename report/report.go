@@ -34,8 +34,10 @@ const (
 	KindImage Kind = "image"
 
 	KindAccept Kind = "accept" // nothing was looked at: it says what became part of the baseline
+	KindDiff   Kind = "diff"   // of two baselines; never kept
 )
 
+// known reports whether reports of this kind are kept.
 func (k Kind) known() bool {
 	return k == KindCheck || k == KindInit || k == KindWatch || k == KindImage || k == KindAccept
 }

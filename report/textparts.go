@@ -42,7 +42,9 @@ func (t *text) facts() {
 	if c.Skipped > 0 {
 		read += ", " + plural(c.Skipped, "mount") + " passed over"
 	}
-	t.fact("extent", read)
+	if h.Kind != KindDiff {
+		t.fact("extent", read)
+	}
 	if l := t.t.Second; l != nil {
 		t.fact("second", l.words())
 	}
@@ -85,9 +87,12 @@ func toolText(x Tool) string {
 // countWords leaves out what is zero, but never what is in order.
 func countWords(k Kind, c Counts) string {
 	s := group(c.Verified) + " verified"
-	if k == KindInit {
+	switch k {
+	case KindInit:
 		s = group(c.Verified+c.Added) + " recorded"
 		c.Added = 0
+	case KindDiff:
+		s = group(c.Verified) + " equal"
 	}
 	for _, p := range []struct {
 		n    int64
@@ -227,6 +232,9 @@ func (t *text) record(f *rules.Finding) {
 
 // next prints how to go on.
 func (t *text) next() {
+	if t.h.Kind == KindDiff {
+		return // there is nothing to do about what was
+	}
 	type step struct{ words, what string }
 	var steps []step
 	add := func(what string, words ...string) {

@@ -65,7 +65,7 @@ func verdictWords(h Header, t Trailer) string {
 		case found && h.Kind == KindInit:
 			fmt.Fprintf(&b, "; %s that no package vouches for (%s)", plural(c.Total(), "file"), bySeverity(c))
 		case found:
-			b.WriteString("; " + findingWords(c) + " below the threshold")
+			b.WriteString("; " + findingWords(h, c) + " below the threshold")
 		}
 		if c.KnownGaps > 0 {
 			b.WriteString(", " + plural(c.KnownGaps, "known gap"))
@@ -75,7 +75,7 @@ func verdictWords(h Header, t Trailer) string {
 		}
 		return b.String()
 	case Findings:
-		b.WriteString(findingWords(c))
+		b.WriteString(findingWords(h, c))
 		because(&b, ": ", t.Reason)
 		found = false
 	case Untrusted:
@@ -92,7 +92,7 @@ func verdictWords(h Header, t Trailer) string {
 		because(&b, ": ", t.Reason)
 	}
 	if found {
-		b.WriteString("; " + findingWords(c))
+		b.WriteString("; " + findingWords(h, c))
 	}
 	if c.Unverified > 0 {
 		b.WriteString("; " + plural(c.Unverified, "path") + " not verified")
@@ -133,8 +133,11 @@ func addedAtInit(h Header, c Counts) int64 {
 }
 
 func cleanVerb(h Header) string {
-	if h.Kind == KindInit {
+	switch h.Kind {
+	case KindInit:
 		return "recorded"
+	case KindDiff:
+		return "equal"
 	}
 	return "verified"
 }
@@ -151,12 +154,16 @@ func because(b *strings.Builder, sep, reason string) {
 }
 
 // findingWords is "3 findings (1 high, 2 low), 2 new".
-func findingWords(c Counts) string {
+func findingWords(h Header, c Counts) string {
 	n := c.Total()
 	if n == 0 {
 		return "no findings"
 	}
-	s := plural(n, "finding") + " (" + bySeverity(c) + "), " + group(c.New) + " new"
+	s := plural(n, "finding") + " (" + bySeverity(c) + ")"
+	if h.Kind == KindDiff {
+		return s // neither side is now
+	}
+	s += ", " + group(c.New) + " new"
 	if c.Explained > 0 {
 		s += ", " + group(c.Explained) + " explained"
 	}

@@ -201,13 +201,19 @@ func (c *check) lastReport(ctx context.Context) error {
 // is not this host's, note says who signed.
 func (s *session) judgeExport(g *baseline.Generation, file string, out *Outcome) (by baseline.Signed, self, note string, err error) {
 	st := g.Statement()
-	t := &baseline.Trust{Operators: s.store.Trust.Operators}
-	host, hostErr := s.store.HostID()
-	switch {
-	case hostErr == nil && host == st.HostID:
-		t.Host = s.store.Trust.Host
-	case hostErr == nil && s.root.Live():
+	if host, err := s.store.HostID(); err == nil && host != st.HostID && s.root.Live() {
 		return by, "", "", fmt.Errorf("export %q: %w: %s (%s), this is %s", file, baseline.ErrForeign, st.HostID, st.HostName, host)
+	}
+	return s.judgeForeign(g, file, out)
+}
+
+// judgeForeign is judgeExport for what is not held against the disk of this
+// host: the export may be of any other.
+func (s *session) judgeForeign(g *baseline.Generation, file string, out *Outcome) (by baseline.Signed, self, note string, err error) {
+	st := g.Statement()
+	t := &baseline.Trust{Operators: s.store.Trust.Operators}
+	if host, err := s.store.HostID(); err == nil && host == st.HostID {
+		t.Host = s.store.Trust.Host
 	}
 	by, err = t.Judge(st, g.Signature())
 	switch {

@@ -8,10 +8,15 @@ import (
 )
 
 // left reads the attributes that are not to be compared.
-func (c *check) left() error {
-	if len(c.o.LeaveOut) == 0 {
-		return nil
+func (c *check) left() (err error) {
+	if c.leave, err = leftOut(c.o.LeaveOut); err == nil && c.leave != 0 {
+		c.remark("not compared, by --leave-out: " + strings.Join(c.o.LeaveOut, ", "))
 	}
+	return err
+}
+
+// leftOut reads the names of attributes.
+func leftOut(list []string) (leave entry.Attr, err error) {
 	byName := map[string]entry.Attr{}
 	var names []string
 	for _, r := range entry.Table() {
@@ -20,14 +25,13 @@ func (c *check) left() error {
 			names = append(names, r.Name)
 		}
 	}
-	for _, n := range c.o.LeaveOut {
+	for _, n := range list {
 		if byName[n] == 0 {
-			return usageError("--leave-out: there is no attribute %q: want some of %s", n, strings.Join(names, ", "))
+			return 0, usageError("--leave-out: there is no attribute %q: want some of %s", n, strings.Join(names, ", "))
 		}
-		c.leave |= byName[n]
+		leave |= byName[n]
 	}
-	c.remark("not compared, by --leave-out: " + strings.Join(c.o.LeaveOut, ", "))
-	return nil
+	return leave, nil
 }
 
 // leaveOut returns what drops the differences that are not asked for, nil where

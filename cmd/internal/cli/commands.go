@@ -182,6 +182,7 @@ func (p *program) baselineCommand() *cli.Command {
 		one("show", "the statement of a generation (default: the newest)", nil, func(_ *cli.Context, gen uint64) (app.Outcome, error) {
 			return app.BaselineShow(p.ctx, &p.env, gen)
 		}),
+		p.diffCommand(), p.logCommand(),
 		{Name: "ages", Usage: "when the content was last read, which check --quick goes by", Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			if err := noArgs(c); err != nil {
 				return app.Outcome{}, err
