@@ -250,6 +250,7 @@ func (t *text) next() {
 	switch {
 	case t.t.Verdict == Untrusted:
 		add("what is wrong with the baseline", "baseline", "verify")
+	case t.h.Kind == KindInit: // there is nothing pending
 	case t.accept.path != "":
 		add("make this change part of the baseline", "accept", "--path", globLiteral(t.accept.path), "--reason", "…")
 		if t.t.Counts.Total() > 1 {

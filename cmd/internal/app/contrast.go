@@ -46,6 +46,7 @@ type contrast struct {
 	notes    []string
 	found    []rules.Finding // that are not about entries
 	out      Outcome
+	failed   error // why there is no comparison
 	spool    *diff.Spool
 	result   *diff.Result
 	counts   baseline.ContrastCounts

@@ -24,9 +24,11 @@ type InitOptions struct {
 	Force    bool     // a baseline that is there is followed by a new one
 	Reason   string
 	SignWith string // an operator's key, see session.signer; "": the host's own
+	Compare  string // file of an export that the new baseline is held against, "": none
 	Output   Output
 
-	adopt *check // its generation must be found unchanged where both policies select
+	against *contrast // with the export of Compare, nil without
+	adopt   *check    // its generation must be found unchanged where both policies select
 }
 
 // Init scans and writes a generation made of what it finds: the first one, or
@@ -45,6 +47,12 @@ func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
 			return Outcome{}, err
 		}
 		pol = policy.AdHoc(paths)
+	}
+	if o.Compare != "" {
+		if o.against, err = s.golden(ctx, o.Compare); err != nil {
+			return Outcome{}, err
+		}
+		defer o.against.close()
 	}
 	if err := s.store.Init(s.machine()); err != nil {
 		return Outcome{}, err
@@ -142,6 +150,9 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err := s.freshAges(made, p.head.Started); err != nil {
 		return out, fmt.Errorf("init: %w", err)
 	}
+	if o.against != nil {
+		o.against.failed = o.against.holdAgainst(ctx, made)
+	}
 	return s.initReport(ctx, p, sc, st, gaps, v, made, o)
 }
 
@@ -168,6 +179,12 @@ func (s *session) initReport(ctx context.Context, p *paper, sc *scope, st scanne
 	if err := p.w.Header(p.head); err != nil {
 		return Outcome{}, err
 	}
+	out := Done()
+	if o.against != nil {
+		if err := o.against.tellInit(ctx, p, &t, &out); err != nil {
+			return Outcome{}, err
+		}
+	}
 	if o.adopt == nil { // else the same was said at the init before
 		if err := v.tell(ctx, p, len(o.Paths) == 0); err != nil {
 			return Outcome{}, err
@@ -191,7 +208,6 @@ func (s *session) initReport(ctx context.Context, p *paper, sc *scope, st scanne
 			return Outcome{}, err
 		}
 	}
-	out := Done()
 	for _, g := range list {
 		if g.Reason.Passing() {
 			out.Add(ExitIncomplete)

@@ -48,9 +48,10 @@ func (p *program) initCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Usage: "start over from what is there now; numbering goes on"},
 			&cli.StringFlag{Name: "reason", Usage: "why, for the statement"}, signWith,
+			&cli.StringFlag{Name: "compare", Usage: "say in what the new baseline differs from the export in `FILE`, of a golden image or a sister"},
 		}, outputFlags...),
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
-			return app.Init(p.ctx, &p.env, app.InitOptions{Paths: c.Args().Slice(), Force: c.Bool("force"), Reason: c.String("reason"), SignWith: c.String("sign-with"), Output: output(c)})
+			return app.Init(p.ctx, &p.env, app.InitOptions{Paths: c.Args().Slice(), Force: c.Bool("force"), Reason: c.String("reason"), SignWith: c.String("sign-with"), Compare: c.String("compare"), Output: output(c)})
 		}),
 	}
 }
