@@ -284,4 +284,8 @@ func (n *Counts) fields(c *coder) {
 	c.number("new", &n.New)
 	c.number("pending", &n.Pending)
 	c.number("explained", &n.Explained)
+	if c.has("pending_since", !n.PendingSince.IsZero()) {
+		c.time("pending_since", &n.PendingSince)
+		c.demand(!n.PendingSince.IsZero(), "pending_since")
+	}
 }

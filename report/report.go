@@ -152,6 +152,7 @@ type Counts struct {
 
 	Findings                [rules.Critical + 1]int64 // by severity
 	New, Pending, Explained int64                     // of the findings: new, seen before, explained
+	PendingSince            time.Time                 // first_seen of the oldest that was seen before; zero: none, or not said
 }
 
 // Total returns the number of findings of every severity.
@@ -168,15 +169,20 @@ func (c *Counts) add(f *rules.Finding) {
 		c.New++
 	} else {
 		c.Pending++
+		if t := f.FirstSeen; !t.IsZero() && (c.PendingSince.IsZero() || t.Before(c.PendingSince)) {
+			c.PendingSince = t
+		}
 	}
 	if f.Explained != nil {
 		c.Explained++
 	}
 }
 
-// sameTally reports whether the figures that are counted from records agree.
+// sameTally reports whether the figures that are counted from records, d, agree.
+// Since when findings were pending, the first versions did not say.
 func (c Counts) sameTally(d Counts) bool {
-	return c.Findings == d.Findings && c.New == d.New && c.Pending == d.Pending && c.Explained == d.Explained
+	return c.Findings == d.Findings && c.New == d.New && c.Pending == d.Pending && c.Explained == d.Explained &&
+		(c.PendingSince.IsZero() || c.PendingSince.Equal(d.PendingSince))
 }
 
 // Trailer is the last record of a report. A report without one was cut off.

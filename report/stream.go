@@ -136,6 +136,7 @@ func (w *Writer) Note(n Note) error { return w.write(5, Record{Note: &n}) }
 func (w *Writer) Trailer(t Trailer) error {
 	n := w.Tally()
 	t.Counts.Findings, t.Counts.New, t.Counts.Pending, t.Counts.Explained = n.Findings, n.New, n.Pending, n.Explained
+	t.Counts.PendingSince = n.PendingSince
 	if err := w.write(6, Record{Trailer: &t}); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestSummary(t *testing.T) {
 	counts := Counts{Selected: 41234, Verified: 41234, KnownGaps: 12}
-	found := Counts{Findings: [5]int64{1: 2, 3: 1}, New: 2, Pending: 1, KnownGaps: 12}
+	found := Counts{Findings: [5]int64{1: 2, 3: 1}, New: 2, Pending: 1, KnownGaps: 12, PendingSince: time.Date(2026, 2, 26, 3, 0, 0, 0, time.UTC)}
 	for _, c := range []struct {
 		name string
 		h    func(*Header)
@@ -20,8 +20,8 @@ func TestSummary(t *testing.T) {
 		want string
 	}{
 		{"clean", nil, Trailer{Verdict: Clean, Complete: true, Counts: counts}, "intact: web1: clean, 41,234 paths verified, 12 known gaps"},
-		{"findings", nil, Trailer{Verdict: Findings, Complete: true, Counts: found}, "intact: web1: 3 findings (1 high, 2 low), 2 new; 12 known gaps"},
-		{"below", nil, Trailer{Verdict: Clean, Complete: true, Counts: found}, "intact: web1: clean, 0 paths verified; 3 findings (1 high, 2 low), 2 new below the threshold, 12 known gaps"},
+		{"findings", nil, Trailer{Verdict: Findings, Complete: true, Counts: found}, "intact: web1: 3 findings (1 high, 2 low), 2 new, 1 pending since 26 Feb; 12 known gaps"},
+		{"below", nil, Trailer{Verdict: Clean, Complete: true, Counts: found}, "intact: web1: clean, 0 paths verified; 3 findings (1 high, 2 low), 2 new, 1 pending since 26 Feb below the threshold, 12 known gaps"},
 		{"incomplete", nil, Trailer{Verdict: Incomplete, Counts: Counts{Unverified: 1}}, "intact: web1: incomplete; 1 path not verified"},
 		{"untrusted", nil, Trailer{Verdict: Untrusted, Reason: "no baseline:\nrun intact init"}, `intact: web1: UNTRUSTED: no baseline:\nrun intact init`},
 		{"error", nil, Trailer{Verdict: Failed, Reason: "disk full"}, "intact: web1: ERROR: disk full"},
@@ -30,7 +30,7 @@ func TestSummary(t *testing.T) {
 		{"quick", nil, Trailer{Verdict: Clean, Complete: true, Counts: counts, Quick: &Quick{Trusted: 30000, Files: 40000, Share: 5, Every: 30, Oldest: t0}},
 			"intact: web1: clean, quick: the content of 30,000 of 40,000 files was not read, the oldest was read on 2026-03-01; 41,234 paths verified, 12 known gaps"},
 		{"quick-findings", nil, Trailer{Verdict: Findings, Complete: true, Counts: found, Quick: &Quick{Trusted: 1, Files: 1, Share: 5, Every: 30, Oldest: t0}},
-			"intact: web1: 3 findings (1 high, 2 low), 2 new; 12 known gaps; quick: the content of 1 of 1 file was not read, the oldest was read on 2026-03-01"},
+			"intact: web1: 3 findings (1 high, 2 low), 2 new, 1 pending since 26 Feb; 12 known gaps; quick: the content of 1 of 1 file was not read, the oldest was read on 2026-03-01"},
 		{"quick-incomplete", nil, Trailer{Verdict: Incomplete, Counts: Counts{Unverified: 1}, Quick: &Quick{Trusted: 2, Files: 3, Share: 5, Every: 30}},
 			"intact: web1: incomplete; 1 path not verified; quick: the content of 2 of 3 files was not read"},
 		{"quick-all-read", nil, Trailer{Verdict: Clean, Complete: true, Counts: Counts{Verified: 4}, Quick: &Quick{Files: 3, Share: 5, Every: 30}},

@@ -153,7 +153,7 @@ func because(b *strings.Builder, sep, reason string) {
 	b.WriteString(sep + reason)
 }
 
-// findingWords is "3 findings (1 high, 2 low), 2 new".
+// findingWords is "3 findings (1 high, 2 low), 2 new, 1 pending since 3 Nov".
 func findingWords(h Header, c Counts) string {
 	n := c.Total()
 	if n == 0 {
@@ -164,6 +164,9 @@ func findingWords(h Header, c Counts) string {
 		return s // neither side is now
 	}
 	s += ", " + group(c.New) + " new"
+	if c.Pending > 0 {
+		s += ", " + group(c.Pending) + " pending" + sinceWords(h, c.PendingSince)
+	}
 	if c.Explained > 0 {
 		s += ", " + group(c.Explained) + " explained"
 	}
@@ -179,6 +182,18 @@ func bySeverity(c Counts) string {
 		}
 	}
 	return strings.Join(by, ", ")
+}
+
+// sinceWords is " since 3 Nov", with the year where it is another than that of
+// the report.
+func sinceWords(h Header, t time.Time) string {
+	switch {
+	case t.IsZero():
+		return ""
+	case t.UTC().Year() != h.Started.UTC().Year():
+		return " since " + t.UTC().Format("2 Jan 2006")
+	}
+	return " since " + t.UTC().Format("2 Jan")
 }
 
 // plural is "1 path" or "1,234 paths".

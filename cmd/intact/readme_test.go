@@ -296,7 +296,7 @@ cd here
 var (
 	docFinding = regexp.MustCompile(`^(?:CRITICAL|HIGH|MEDIUM|LOW|INFO) `)
 	docCount   = regexp.MustCompile(`^intact: web1: |^Exit \d|^accepted \d+ changes`)
-	docVolatil = regexp.MustCompile(`[\d,]+ paths (?:recorded|verified)|, with \d+ entr(?:y|ies) more|report [0-9a-f]{16}|, root .*|/etc/alternatives/awk.*`)
+	docVolatil = regexp.MustCompile(`[\d,]+ paths (?:recorded|verified)|, with \d+ entr(?:y|ies) more|report [0-9a-f]{16}|, root .*| since \d+ [A-Z][a-z]{2}|/etc/alternatives/awk.*`)
 )
 
 // says keeps the lines that tell what a check came to.
