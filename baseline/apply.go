@@ -18,23 +18,7 @@ import (
 // that lost coverage wrap ErrNotAcceptable. If g is not the newest generation
 // any more the error is ErrStale. picks may come in any order, each path once.
 func (g *Generation) Apply(ctx context.Context, s *Store, picks iter.Seq2[*diff.Change, error], rows []diff.RowChange, note statement.Note) (*statement.Statement, error) {
-	a := applier{g: g}
-	var err error
-	if a.ops, err = newSpool(s.path(baselineDir), 1, 0); err != nil {
-		return nil, fmt.Errorf("accept: %w", err)
-	}
-	defer a.close()
-	if err := a.collect(ctx, picks); err != nil {
-		return nil, fmt.Errorf("accept: %w", err)
-	}
-	if a.w, err = newFileWriter(s.tempName(), g.st.FileSize+a.ops.size); err != nil {
-		return nil, fmt.Errorf("accept: %w", err)
-	}
-	if err := a.write(ctx, rows); err != nil {
-		a.w.abort()
-		return nil, fmt.Errorf("accept: %w", err)
-	}
-	out, err := a.w.finish(ctx)
+	out, err := g.build(ctx, s, picks, rows)
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
@@ -43,6 +27,27 @@ func (g *Generation) Apply(ctx context.Context, s *Store, picks iter.Seq2[*diff.
 		return nil, fmt.Errorf("accept: %w", err)
 	}
 	return st, nil
+}
+
+// build writes the file of the next generation, under a temporary name.
+func (g *Generation) build(ctx context.Context, s *Store, picks iter.Seq2[*diff.Change, error], rows []diff.RowChange) (*written, error) {
+	a := applier{g: g}
+	var err error
+	if a.ops, err = newSpool(s.path(baselineDir), 1, 0); err != nil {
+		return nil, err
+	}
+	defer a.close()
+	if err := a.collect(ctx, picks); err != nil {
+		return nil, err
+	}
+	if a.w, err = newFileWriter(s.tempName(), g.st.FileSize+a.ops.size); err != nil {
+		return nil, err
+	}
+	if err := a.write(ctx, rows); err != nil {
+		a.w.abort()
+		return nil, err
+	}
+	return a.w.finish(ctx)
 }
 
 // applier merges the stored directories with the operations that the picked

@@ -47,16 +47,7 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 	if from != nil && (prev == nil || prev.Digest() != from.Digest()) {
 		return nil, ErrStale
 	}
-	st = &statement.Statement{
-		HostID: host, Generation: 1, File: out.digest, FileSize: out.size, Root: out.root, Policy: policy,
-		Directories: out.dirs, Entries: out.entries, Note: note,
-	}
-	if note.Created.IsZero() {
-		st.Created = time.Now()
-	}
-	if prev != nil {
-		st.Generation, st.Previous = prev.Generation+1, prev.Digest()
-	}
+	st = following(out, policy, note, prev, host)
 	if over != nil {
 		st.Generation, st.Restart = over.from+1, true
 		st.Reason = strings.TrimSpace(st.Reason + " (" + over.note() + ")")
@@ -67,39 +58,74 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 	if s.Signer != nil {
 		st.Signer = s.Signer.Key().Fingerprint
 	}
-	text := st.Text()
 	// What a reader would make of it is what is returned.
-	if st, err = statement.Parse(text); err != nil {
+	if st, err = statement.Parse(st.Text()); err != nil {
 		return nil, err
 	}
 	armor, err := s.sign(st)
 	if err != nil {
 		return nil, err
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := s.commit(ctx, out.name, st, armor); err != nil {
 		return nil, err
 	}
-	if err := s.putFile(out.name, s.dbPath(st.Generation)); err != nil {
-		return nil, err
+	return st, nil
+}
+
+// following makes the statement of a written file that is to follow prev, nil
+// for the first one. What it prunes is still to be said.
+func following(out *written, policy digest.Digest, note statement.Note, prev *statement.Statement, host string) *statement.Statement {
+	st := &statement.Statement{
+		HostID: host, Generation: 1, File: out.digest, FileSize: out.size, Root: out.root, Policy: policy,
+		Directories: out.dirs, Entries: out.entries, Note: note,
+	}
+	if note.Created.IsZero() {
+		st.Created = time.Now()
+	}
+	if prev != nil {
+		st.Generation, st.Previous = prev.Generation+1, prev.Digest()
+	}
+	return st
+}
+
+// commit gives the file from and its statement their names. The caller holds
+// the commit lock. Where that fails, the old state stands, and a proposed file
+// has its own name again.
+func (s *Store) commit(ctx context.Context, from string, st *statement.Statement, armor []byte) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	db := s.dbPath(st.Generation)
+	if from != db {
+		if err := s.putFile(from, db); err != nil {
+			return err
+		}
 	}
 	name, sig := s.statementPath(st.Generation), s.signaturePath(st.Generation)
+	var err error
 	if armor != nil {
 		err = s.writeFile(sig, armor, 0o400)
 	} else if err = os.Remove(sig); errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	if err == nil {
-		err = s.writeFile(name, text, 0o400)
+		err = s.writeFile(name, st.Text(), 0o400)
 	}
 	if err != nil {
 		if _, gone := os.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
-			os.Remove(s.dbPath(st.Generation)) // a full disk needs the room
+			if from == s.proposedPath() || from == db {
+				os.Rename(db, s.proposedPath())
+			} else {
+				os.Remove(db) // a full disk needs the room
+			}
 			os.Remove(sig)
 		}
-		return nil, err
+		return err
 	}
 	s.prune(st)
-	return st, nil
+	// It was made to follow the generation before this one.
+	os.Remove(s.proposedPath())
+	return nil
 }
 
 // newest returns the statement that the next one follows, nil if there is

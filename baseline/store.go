@@ -10,6 +10,7 @@
 //	baseline/0000000001.db    a generation: see file.go
 //	baseline/0000000001.statement
 //	baseline/0000000001.statement.sig
+//	baseline/proposed.db      a generation that waits for an operator: see propose.go
 //	baseline/ages             when content was last read: see ages.go
 //	keys/                     the host's keys
 //	pending/<digest>          a pending set: see pending.go
@@ -74,6 +75,7 @@ const (
 	baselineDir    = "baseline"
 	pendingDir     = "pending"
 	fileSuffix     = ".db"
+	proposedFile   = "proposed" + fileSuffix
 	stmtSuffix     = ".statement"
 	sigSuffix      = ".sig"
 	tempSuffix     = ".tmp"
@@ -170,6 +172,9 @@ func (s *Store) dbPath(gen uint64) string {
 func (s *Store) statementPath(gen uint64) string {
 	return s.path(baselineDir, fmt.Sprintf(generationFmt, gen)+stmtSuffix)
 }
+
+// proposedPath is the file of a generation that is not in force.
+func (s *Store) proposedPath() string { return s.path(baselineDir, proposedFile) }
 
 func (s *Store) signaturePath(gen uint64) string { return s.statementPath(gen) + sigSuffix }
 

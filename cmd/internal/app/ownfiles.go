@@ -11,7 +11,7 @@ import (
 // else in it is scanned like everything; see scanner.Options.Own for what must
 // be true of them too. The next run deletes what ends in .tmp.
 var stateFile = regexp.MustCompile(`^(?:lock|commit\.lock|host|[^/]+\.tmp` +
-	`|baseline/(?:[0-9]{10}\.(?:db|statement|statement\.sig)|ages|[^/]+\.tmp)` +
+	`|baseline/(?:[0-9]{10}\.(?:db|statement|statement\.sig)|proposed\.db|ages|[^/]+\.tmp)` +
 	`|pending/(?:[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|reports/[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?` +
 	`|reports/\.[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?\.tmp)$`)
