@@ -59,10 +59,14 @@ type rooter struct {
 func newRooter() *rooter { return &rooter{h: digest.New()} }
 
 func (r *rooter) add(bucket byte, key, value []byte) {
+	r.addSum(bucket, key, digest.Sum(value))
+}
+
+// addSum is add where only the digest of the value is known.
+func (r *rooter) addSum(bucket byte, key []byte, sum digest.Digest) {
 	r.buf = binary.AppendUvarint(r.buf[:0], uint64(len(key)+1))
 	r.buf = append(r.buf, bucket)
 	r.buf = append(r.buf, key...)
-	sum := digest.Sum(value)
 	r.buf = append(r.buf, sum[:]...)
 	r.h.Write(r.buf)
 }
