@@ -289,7 +289,23 @@ func (s *Store) List() ([]Info, error) {
 	for i := range out {
 		out[i].Pruned = pruned[out[i].Generation]
 	}
+	settled(out)
 	return out, nil
+}
+
+// settled takes back what is said against statements that the host approved
+// itself where an operator's statement follows: it names them, so they were in
+// force when the operator looked.
+func settled(list []Info) {
+	for i := len(list) - 2; i >= 0; i-- {
+		in, next := &list[i], &list[i+1]
+		if next.Err != nil || next.Statement.Restart {
+			continue
+		}
+		if next.Signed.Authority != statement.None && errors.Is(in.Err, ErrSelfApproved) {
+			in.Err = nil
+		}
+	}
 }
 
 func nextIndex(list []uint64, n uint64) int {

@@ -32,9 +32,23 @@ type Trust struct {
 	Operators *seal.Signers // nil: there is no such list
 }
 
-// Governed reports whether an operator is named.
-func (t *Trust) Governed() bool {
-	return t != nil && t.Operators != nil && slices.ContainsFunc(t.Operators.Principals(statement.Namespace), IsOperator)
+// Governed reports whether an operator is named, for statements or for lists of
+// them.
+func (t *Trust) Governed() bool { return t != nil && len(t.OperatorNames()) > 0 }
+
+// OperatorNames returns the patterns of those who may approve.
+func (t *Trust) OperatorNames() (names []string) {
+	if t.Operators == nil {
+		return nil
+	}
+	for _, ns := range []string{statement.Namespace, AcceptNamespace} {
+		for _, p := range t.Operators.Principals(ns) {
+			if IsOperator(p) && !slices.Contains(names, p) {
+				names = append(names, p)
+			}
+		}
+	}
+	return names
 }
 
 // IsOperator reports whether a pattern of a list names somebody who is no host.
@@ -53,13 +67,17 @@ type Signed struct {
 // Judge verifies the signature of a statement. It is judged at the time that
 // the statement gives itself, so that a key that has expired since does no
 // harm; a revoked key never counts. Without any list it only says which key
-// signed. Signed is set along with ErrSelfApproved.
+// signed. Signed is set along with ErrSelfApproved. An operator may have signed a
+// list of statements in its place: see approval.go.
 func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	if len(armor) == 0 {
 		return Signed{}, ErrUnsigned
 	}
-	text := st.Text()
-	key, err := seal.Check(bytes.NewReader(text), armor, statement.Namespace)
+	e, err := endorsementOf(st, armor)
+	if err != nil {
+		return Signed{}, err
+	}
+	key, err := seal.Check(e.reader(), e.armor, e.namespace)
 	if err != nil {
 		return Signed{}, fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
@@ -72,7 +90,7 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	}
 	err = seal.ErrSigner
 	if t.Operators != nil {
-		by.Principal, err = verified(t.Operators, st, text, armor, "")
+		by.Principal, err = e.verified(t.Operators, seal.Want{At: st.Created})
 	}
 	if err == nil {
 		// A reader may know a host's key under any name.
@@ -83,7 +101,7 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 		if list == nil {
 			continue
 		}
-		p, hostErr := verified(list, st, text, armor, HostPrincipal(st.HostID))
+		p, hostErr := e.verified(list, seal.Want{Principal: HostPrincipal(st.HostID), At: st.Created})
 		if hostErr == nil {
 			by.Principal, by.Authority = p, statement.Host
 			switch {
@@ -101,21 +119,9 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	return by, fmt.Errorf("%w: %w", ErrUntrusted, err)
 }
 
-// verified returns the principal of list that signed: the wanted one, or with ""
-// an operator.
-func verified(list *seal.Signers, st *statement.Statement, text, armor []byte, want string) (string, error) {
-	id, err := list.Verify(bytes.NewReader(text), armor, seal.Want{Namespace: statement.Namespace, Principal: want, At: st.Created})
-	if err != nil {
-		return "", err
-	}
-	if i := slices.IndexFunc(id.Principals, func(p string) bool { return want != "" || IsOperator(p) }); i >= 0 {
-		return id.Principals[i], nil
-	}
-	return "", fmt.Errorf("%w: the key is of %q", seal.ErrPrincipal, id.Principals)
-}
-
-// maxSignature bounds the file of a signature, in bytes.
-const maxSignature = 64 << 10
+// maxSignature bounds the file of a signature, in bytes, with the list that it
+// may be of.
+const maxSignature = maxList + seal.MaxArmor
 
 // readSignature returns the signature of a statement, nil where there is none.
 func (s *Store) readSignature(gen uint64) ([]byte, error) {
