@@ -22,7 +22,8 @@ type AcceptOptions struct {
 	Paths  []string // patterns of the policy language
 	Reason string
 	DryRun bool
-	Rebase bool // drop what the baseline has another value of by now
+	Rebase bool   // drop what the baseline has another value of by now
+	Export string // write a request for an operator elsewhere to this file; the baseline stays
 
 	SignWith string // an operator's key, see session.signer; "": the host's own
 }
@@ -37,7 +38,10 @@ func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
 	if o.All && len(o.Paths) > 0 {
 		return Outcome{}, usageError("accept: --all and --path exclude each other")
 	}
-	if strings.TrimSpace(o.Reason) == "" && !o.DryRun && !ask {
+	if o.Export != "" && (o.DryRun || o.SignWith != "") {
+		return Outcome{}, usageError("accept: --export goes without --dry-run and --sign-with: the operator signs elsewhere")
+	}
+	if strings.TrimSpace(o.Reason) == "" && !o.DryRun && o.Export == "" && !ask {
 		return Outcome{}, usageError("accept: --reason TEXT is needed: it stands in the baseline's statement")
 	}
 	s, err := open(e)
@@ -98,7 +102,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if !a.o.DryRun {
+	if !a.o.DryRun && a.o.Export == "" {
 		if a.by, err = a.approveWith(a.o.SignWith); err != nil {
 			return Outcome{}, err
 		}
@@ -146,6 +150,9 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	}
 	if a.o.DryRun {
 		return Done(), a.list(rows)
+	}
+	if a.o.Export != "" {
+		return a.export(ctx, id, rows)
 	}
 	p, err := a.begin(ctx, report.KindAccept, report.ScopeFull, false)
 	if err != nil {

@@ -49,7 +49,7 @@ func (d *doctor) signerLines(name string) {
 	for _, l := range d.store.Trust.Operators.Lines() {
 		who := fmt.Sprintf("%s:%d: %q", name, l.No, strings.Join(l.Principals, ","))
 		edit := fmt.Sprintf("edit line %d of %s", l.No, report.ShellQuote(name))
-		mayApprove := l.Allows(statement.Namespace) && slices.ContainsFunc(l.Principals, func(p string) bool {
+		mayApprove := (l.Allows(statement.Namespace) || l.Allows(baseline.AcceptNamespace)) && slices.ContainsFunc(l.Principals, func(p string) bool {
 			return !strings.HasPrefix(p, "host:") && !strings.HasPrefix(p, "!")
 		})
 		switch {

@@ -282,7 +282,7 @@ func (s *session) gather() {
 
 // trust reports whether err means that the baseline cannot be used.
 func trust(err error) bool {
-	for _, e := range []error{errNoTrust, errUnexpected, errRolledBack, baseline.ErrDamaged, baseline.ErrForeign, baseline.ErrNoBaseline, baseline.ErrUntrusted} {
+	for _, e := range []error{errNoTrust, errUnexpected, errRolledBack, baseline.ErrDamaged, baseline.ErrForeign, baseline.ErrNoBaseline, baseline.ErrUntrusted, baseline.ErrRequest, baseline.ErrApproval} {
 		if errors.Is(err, e) {
 			return true
 		}

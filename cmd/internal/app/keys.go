@@ -82,7 +82,7 @@ func (s *session) approveWith(given string) (statement.Authority, error) {
 		return statement.Operator, s.trusts(k)
 	}
 	if s.store.Trust.Governed() {
-		return "", fmt.Errorf("%w: use --sign-with with the key of one of %s", baseline.ErrSelfApproved, report.Prose(strings.Join(s.operators(), ", ")))
+		return "", fmt.Errorf("%w: use --sign-with with the key of one of %s", baseline.ErrSelfApproved, report.Prose(strings.Join(s.store.Trust.OperatorNames(), ", ")))
 	}
 	k, err := s.signer(s.source(roles[0]))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -99,15 +99,6 @@ func (s *session) trusts(k seal.Signer) error {
 		return usageError("--sign-with: %s is no key of this host, and no trusted_signers are configured that name it", k.Key().Fingerprint)
 	}
 	return nil
-}
-
-func (s *session) operators() (names []string) {
-	for _, p := range s.store.Trust.Operators.Principals(statement.Namespace) {
-		if baseline.IsOperator(p) {
-			names = append(names, p)
-		}
-	}
-	return names
 }
 
 // readTrust reads whose signatures count here.

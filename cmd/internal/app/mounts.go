@@ -191,13 +191,7 @@ func aliasesOf(rows []diff.Row) []policy.Alias {
 func aliasDrift(old []diff.Row, sc *scope) (found []rules.Finding, changed []diff.RowChange) {
 	was, today := byKey(old), byKey(aliasRows(sc.aliases))
 	add := func(from string, before, to []byte, why string) {
-		found = append(found, rules.Finding{
-			Set: "mounts", Rule: "root.retargeted", Severity: rules.High, RawSeverity: rules.High, Change: "changed",
-			Subject:    rules.Subject{Kind: "symlink", Path: from},
-			Attributes: []rules.Value{{Name: "target", Old: string(before), OldKnown: before != nil, New: string(to), NewKnown: to != nil}},
-			Reasons:    []string{why},
-			Attack:     []string{"T1574"},
-		})
+		found = append(found, aliasFinding(from, before, to, why))
 		changed = append(changed, diff.RowChange{Kind: rowAlias, Key: []byte(from), Old: before, New: to})
 	}
 	for _, r := range old {
@@ -212,6 +206,16 @@ func aliasDrift(old []diff.Row, sc *scope) (found []rules.Finding, changed []dif
 		}
 	}
 	return found, changed
+}
+
+func aliasFinding(from string, before, to []byte, why string) rules.Finding {
+	return rules.Finding{
+		Set: "mounts", Rule: "root.retargeted", Severity: rules.High, RawSeverity: rules.High, Change: "changed",
+		Subject:    rules.Subject{Kind: "symlink", Path: from},
+		Attributes: []rules.Value{{Name: "target", Old: string(before), OldKnown: before != nil, New: string(to), NewKnown: to != nil}},
+		Reasons:    []string{why},
+		Attack:     []string{"T1574"},
+	}
 }
 
 // stateRows says where the state folder lies: its files are not scanned, so
@@ -229,14 +233,18 @@ func stateDrift(old, now []diff.Row) (found []rules.Finding, changed []diff.RowC
 	if len(old) != 1 || len(now) != 1 || bytes.Equal(old[0].Value, now[0].Value) {
 		return nil, nil
 	}
-	f := rules.Finding{
+	f := stateFinding(old[0].Value, now[0].Value)
+	return []rules.Finding{f}, []diff.RowChange{{Kind: rowState, Key: old[0].Key, Old: old[0].Value, New: now[0].Value}}
+}
+
+func stateFinding(old, now []byte) rules.Finding {
+	return rules.Finding{
 		Set: "mounts", Rule: "state.moved", Severity: rules.High, RawSeverity: rules.High, Change: "changed",
-		Subject:    rules.Subject{Kind: "dir", Path: string(now[0].Value)},
-		Attributes: []rules.Value{{Name: "state_folder", Old: string(old[0].Value), OldKnown: true, New: string(now[0].Value), NewKnown: true}},
+		Subject:    rules.Subject{Kind: "dir", Path: string(now)},
+		Attributes: []rules.Value{{Name: "state_folder", Old: string(old), OldKnown: old != nil, New: string(now), NewKnown: now != nil}},
 		Reasons:    []string{"the state folder is elsewhere, and its own files are not compared there"},
 		Attack:     []string{"T1564.001"},
 	}
-	return []rules.Finding{f}, []diff.RowChange{{Kind: rowState, Key: old[0].Key, Old: old[0].Value, New: now[0].Value}}
 }
 
 // skips turns what the scan passed over into report records.

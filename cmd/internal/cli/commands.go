@@ -88,29 +88,6 @@ func sets(list []string) (r []string) {
 	return r
 }
 
-func (p *program) acceptCommand() *cli.Command {
-	return &cli.Command{
-		Name: "accept", Usage: "make what the last full check reported part of a new generation; without --all or --path a review on the terminal",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "report", Usage: "the report `ID` (default: the last check)"},
-			&cli.BoolFlag{Name: "all", Usage: "everything that was reported, critical findings excepted"},
-			&cli.StringSliceFlag{Name: "path", Usage: "what was reported of paths that match `GLOB`, a pattern of the policy; critical findings too"},
-			&cli.StringFlag{Name: "reason", Usage: "why: mandatory"},
-			&cli.BoolFlag{Name: "rebase", Usage: "leave what the baseline has another value of by now, list it, and accept the rest"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be accepted, write nothing"}, signWith,
-		},
-		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
-			if err := noArgs(c); err != nil {
-				return app.Outcome{}, err
-			}
-			return app.Accept(p.ctx, &p.env, app.AcceptOptions{
-				Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"), Rebase: c.Bool("rebase"),
-				SignWith: c.String("sign-with"),
-			})
-		}),
-	}
-}
-
 func (p *program) explainCommand() *cli.Command {
 	return &cli.Command{
 		Name: "explain", Usage: "say why a path is checked, or not", ArgsUsage: "PATH…",

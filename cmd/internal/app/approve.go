@@ -1,0 +1,268 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"intact/baseline"
+	"intact/baseline/seal"
+	"intact/baseline/statement"
+	"intact/report"
+	"intact/scanner/digest"
+)
+
+// ApproveOptions of Approve.
+type ApproveOptions struct {
+	Requests   []string // files
+	SignWith   string   // the operator's key, see session.signer
+	Reason     string   // without a terminal it stands for consent
+	Output     string   // of one request the file, of several the folder; "": beside each request
+	ExpectRoot string   // of the baseline in force, of one request
+	DryRun     bool     // show, sign nothing
+}
+
+// Approve shows what hosts ask for in their requests, and signs it. It runs
+// where the operator's key is, and needs nothing else of intact there. A request
+// that does not hold what it says is refused, and then nothing is signed.
+func Approve(ctx context.Context, e *Env, o ApproveOptions) (Outcome, error) {
+	asks := terminalOf(e.Stdin) && Terminal(e.Stdout)
+	switch {
+	case len(o.Requests) == 0:
+		return Outcome{}, usageError("accept --approve: say which: REQUEST…")
+	case len(o.Requests) > baseline.MaxApproved:
+		return Outcome{}, usageError("accept --approve: %d requests at most", baseline.MaxApproved)
+	case o.ExpectRoot != "" && len(o.Requests) > 1:
+		return Outcome{}, usageError("accept --approve: --expect-root is for one request")
+	case o.SignWith == "" && !o.DryRun:
+		return Outcome{}, usageError("accept --approve: --sign-with KEY is needed, or --dry-run")
+	case strings.TrimSpace(o.Reason) == "" && !o.DryRun && !asks:
+		return Outcome{}, usageError("accept --approve: there is no terminal to ask on: --reason TEXT stands for consent")
+	}
+	s, err := open(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	a := &approval{session: s, o: o, in: bufio.NewReader(e.Stdin), trust: &baseline.Trust{Operators: s.store.Trust.Operators}}
+	if o.ExpectRoot != "" {
+		pin, err := readPin(o.ExpectRoot)
+		if err != nil {
+			return Outcome{}, usageError("--expect-root: %w", err)
+		}
+		a.pin = &pin
+	}
+	if a.names, err = a.outputs(); err != nil {
+		return Outcome{}, err
+	}
+	if !o.DryRun {
+		if a.key, err = s.signer(o.SignWith); err != nil {
+			return Outcome{}, fmt.Errorf("--sign-with: %w", err)
+		}
+	}
+	return a.run(ctx, asks)
+}
+
+// terminalOf reports whether r is a terminal.
+func terminalOf(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && Terminal(f)
+}
+
+type approval struct {
+	*session
+	o     ApproveOptions
+	in    *bufio.Reader
+	trust *baseline.Trust // the operator's own list; nothing of a host counts here
+	pin   *statement.Pin
+	names []string // of the approvals
+	key   seal.Signer
+}
+
+// outputs are the names of the files to write. None may stand for two.
+func (a *approval) outputs() ([]string, error) {
+	var out []string
+	for _, r := range a.o.Requests {
+		name := r + ".approval"
+		switch {
+		case a.o.Output != "" && len(a.o.Requests) == 1:
+			name = a.o.Output
+		case a.o.Output != "":
+			if info, err := os.Stat(a.o.Output); err != nil || !info.IsDir() {
+				return nil, usageError("accept --approve: --output %q is no folder, and there are several requests", a.o.Output)
+			}
+			name = filepath.Join(a.o.Output, filepath.Base(name))
+		}
+		if slices.Contains(out, name) {
+			return nil, usageError("accept --approve: two approvals would be named %q", name)
+		}
+		out = append(out, name)
+	}
+	return out, nil
+}
+
+func (a *approval) run(ctx context.Context, asks bool) (Outcome, error) {
+	var list []*statement.Statement
+	for _, name := range a.o.Requests {
+		st, err := a.show(ctx, name)
+		if err != nil {
+			return Outcome{}, fmt.Errorf("accept --approve %q: %w", name, err)
+		}
+		if slices.ContainsFunc(list, func(x *statement.Statement) bool { return x.HostID == st.HostID }) {
+			return Outcome{}, usageError("accept --approve %q: there is another request of host %s: one can be applied", name, st.HostID)
+		}
+		list = append(list, st)
+	}
+	if a.o.DryRun {
+		a.env.print("\nnothing was signed\n")
+		return Done(), nil
+	}
+	if asks {
+		if yes, err := a.consent(len(list)); err != nil || !yes {
+			return Outcome{}, errors.Join(err, usageErrorAs(ExitFindings, "accept --approve: not approved, nothing was signed"))
+		}
+	}
+	made, err := a.sign(ctx, list)
+	if err != nil {
+		return Outcome{}, err
+	}
+	for i, m := range made {
+		if err := replaceFile(a.names[i], func(w io.Writer) error { _, err := w.Write(m.Text()); return err }); err != nil {
+			return Outcome{}, err
+		}
+		a.env.print("approved: host %s, generation %d, root %s: %s\n", m.Statement.HostID, m.Statement.Generation, m.Statement.Short(), report.Escape(a.names[i]))
+	}
+	return Done(), nil
+}
+
+// consent asks on the terminal. Only y is yes.
+func (a *approval) consent(n int) (bool, error) {
+	// What was typed before the question came is no answer to it.
+	if f, ok := a.env.Stdin.(*os.File); ok {
+		_ = unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+	}
+	answer := func(format string, args ...any) (string, error) {
+		a.env.print(format, args...)
+		line, err := a.in.ReadString('\n')
+		if err == io.EOF {
+			err = nil
+		}
+		return strings.TrimSpace(line), err
+	}
+	word, err := answer("\nApprove %s with %s? [y/N] ", counted(n, "request"), a.key.Key().Fingerprint)
+	if err != nil || !slices.Contains([]string{"y", "Y", "yes"}, word) {
+		return false, err
+	}
+	if strings.TrimSpace(a.o.Reason) == "" {
+		if a.o.Reason, err = answer("Reason: "); err != nil || a.o.Reason == "" {
+			return false, errors.Join(err, usageError("accept --approve: a reason is needed: it stands in the baseline's statement"))
+		}
+	}
+	return true, nil
+}
+
+// sign makes the approvals of the statements with one signature. It is of the
+// statement itself where there is one, and the key may sign that.
+func (a *approval) sign(ctx context.Context, list []*statement.Statement) ([]*baseline.Approval, error) {
+	var digests []digest.Digest
+	for i, st := range list {
+		st.Created, st.Approver, st.Authority = a.env.Now().UTC(), a.approver(), statement.Operator
+		st.Signer, st.Reason = a.key.Key().Fingerprint, a.o.Reason
+		// What a reader would make of it is what is signed.
+		st, err := statement.Parse(st.Text())
+		if err != nil {
+			return nil, err
+		}
+		list[i] = st
+		digests = append(digests, st.Digest())
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if len(list) == 1 && a.maySign(statement.Namespace) {
+		armor, err := a.key.Sign(statement.Namespace, strings.NewReader(string(list[0].Text())))
+		if err != nil {
+			return nil, fmt.Errorf("sign: %w", err)
+		}
+		return a.judged(list, armor)
+	}
+	text := baseline.ListText(digests)
+	armor, err := a.key.Sign(baseline.AcceptNamespace, strings.NewReader(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	return a.judged(list, append(text, armor...))
+}
+
+// maySign reports whether the key may sign in a namespace, as far as the list
+// here says: one that is for lists alone signs a list of one.
+func (a *approval) maySign(namespace string) bool {
+	if a.trust.Operators == nil {
+		return true
+	}
+	k := a.key.Key()
+	lists := false
+	for _, l := range a.trust.Operators.Lines() {
+		if l.Key.Line != k.Line && (k.Cert == nil || l.Key.Line != k.Cert.CA.Line) {
+			continue
+		}
+		if l.Allows(namespace) {
+			return true
+		}
+		lists = lists || l.Allows(baseline.AcceptNamespace)
+	}
+	return !lists
+}
+
+// judged makes approvals and judges them as the hosts will.
+func (a *approval) judged(list []*statement.Statement, signature []byte) ([]*baseline.Approval, error) {
+	var out []*baseline.Approval
+	for _, st := range list {
+		one, err := baseline.ParseApproval((&baseline.Approval{Statement: st, Signature: signature}).Text())
+		if err == nil {
+			_, err = a.trust.Judge(one.Statement, one.Signature)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("accept --approve: %w", err)
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+// vouched says in words who signed the statement in force, or refuses it. What
+// no list here names needs a root that the operator brought along.
+func (a *approval) vouched(q *baseline.Request) (string, error) {
+	st := q.Present
+	if a.pin != nil && !a.pin.Matches(st.Root) {
+		return "", fmt.Errorf("%w: the root in force is %s, and --expect-root says %s", errUnexpected, st.Root.Named(), string(*a.pin))
+	}
+	by, err := a.trust.Judge(st, q.Signature)
+	switch {
+	case errors.Is(err, baseline.ErrSelfApproved):
+		return "signed by the host's own key " + by.Fingerprint + ": no operator approved it yet", nil
+	case err == nil && by.Authority == statement.Host:
+		return "signed by the host's own key " + by.Fingerprint, nil
+	case err == nil && by.Authority == statement.Operator:
+		return "signed by " + by.Principal + " with " + by.Fingerprint, nil
+	case err != nil && !errors.Is(err, seal.ErrSigner):
+		return "", err
+	}
+	who := "signed by " + by.Fingerprint + ", which nobody here knows"
+	if a.pin == nil {
+		return "", fmt.Errorf("%w: the baseline in force is %s: give --trusted-signers, or --expect-root with a root that did not come from the host", baseline.ErrUntrusted, who)
+	}
+	return who + "; its root is the one expected", nil
+}
+
+// whenOf is a statement's time for people.
+func whenOf(st *statement.Statement) string { return st.Created.UTC().Format(time.RFC3339) }

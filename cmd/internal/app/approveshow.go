@@ -1,0 +1,228 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/baseline/statement"
+	"intact/report"
+	"intact/rules"
+	"intact/rules/integrity"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// maxLooser bounds how many paths are told one by one that are compared by less
+// than they were.
+const maxLooser = 1000
+
+// asked is what one request asks for, read from its values alone.
+type asked struct {
+	a      *approval
+	who    string // signed the statement in force, for people
+	spool  *diff.Spool
+	scope  scope // its policy, without the links and homes of the host
+	decide func(entry.Path) policy.Decision
+	rows   []diff.RowChange
+	looser []report.Note
+	more   int // looser beyond maxLooser
+}
+
+// show reads a request, verifies it, prints all that it would change, and
+// returns the statement that is to be signed, but for what the operator says.
+// Nothing is printed before all of it is verified.
+func (a *approval) show(ctx context.Context, name string) (*statement.Statement, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usageError("%w", err)
+	}
+	defer f.Close()
+	k := &asked{a: a, spool: diff.NewSpool(os.TempDir(), 1, 0)}
+	defer k.spool.Close()
+	q, err := baseline.ReadRequest(ctx, f, baseline.RequestSink{Head: k.head, Row: k.row, Change: k.change})
+	if err != nil {
+		return nil, err
+	}
+	result, err := k.spool.Finish(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := os.CreateTemp("", "intact-request-*")
+	if err != nil {
+		return nil, err
+	}
+	defer tmp.Close()
+	if err := os.Remove(tmp.Name()); err != nil {
+		return nil, err
+	}
+	if err := k.write(ctx, tmp, q, result); err != nil {
+		return nil, err
+	}
+	k.heading(name, q, result.Counts())
+	err = report.Changes(a.env.Stdout, tmp, report.TextOptions{Now: a.env.Now(), Location: time.Local, Color: a.env.Color})
+	return q.Proposed, err
+}
+
+// head puts the policy of the request in force.
+func (k *asked) head(q *baseline.Request) (err error) {
+	if k.who, err = k.a.vouched(q); err != nil {
+		return err
+	}
+	p, err := policy.ParseCanonical(q.Policy)
+	if err != nil {
+		return fmt.Errorf("%w: policy: %w", baseline.ErrRequest, err)
+	}
+	if k.scope.eff, err = policy.Union(p, p, nil); err != nil {
+		return fmt.Errorf("%w: policy: %w", baseline.ErrRequest, err)
+	}
+	k.decide = k.scope.eff.Decider()
+	return nil
+}
+
+func (k *asked) row(c diff.RowChange) error {
+	switch c.Kind {
+	case rowMount, rowAlias, rowState, rowSelf:
+	case rowGap:
+		if _, _, err := entry.ParseKey(c.Key); err != nil {
+			return fmt.Errorf("%w: gap: %w", baseline.ErrRequest, err)
+		}
+	default:
+		return fmt.Errorf("%w: no check finds a change of the row %q", baseline.ErrRequest, c.Kind)
+	}
+	k.rows = append(k.rows, c)
+	return nil
+}
+
+// change takes one difference, and looks whether the path is compared by less
+// than before, or than the policy says: that would hide what comes next.
+func (k *asked) change(c *diff.Change) error {
+	var lost entry.Attr
+	switch {
+	case c.New == nil:
+	case c.Old != nil:
+		lost = c.OldSet.For(c.New.Kind) &^ c.NewSet.For(c.New.Kind)
+		if c.NewSet.Sweep && !c.OldSet.Sweep || c.NewSet.Log && !c.OldSet.Log {
+			lost |= entry.Content
+		}
+	default:
+		if d := k.decide(c.Path); d.Select {
+			lost = k.scope.eff.Sets()[d.Set].For(c.New.Kind) &^ c.NewSet.For(c.New.Kind)
+		}
+	}
+	if lost != 0 {
+		if len(k.looser) < maxLooser {
+			k.looser = append(k.looser, report.Note{Path: string(c.Path), Text: "WOULD BE COMPARED BY LESS from now on, not by " + lost.String()})
+		} else {
+			k.more++
+		}
+	}
+	return k.spool.Add(0, c)
+}
+
+// write writes the changes as the records of a report.
+func (k *asked) write(ctx context.Context, to io.Writer, q *baseline.Request, result *diff.Result) error {
+	st := q.Present
+	w := report.NewWriter(to)
+	now := k.a.env.Now().UTC()
+	err := w.Header(report.Header{
+		ID: newID(), Kind: report.KindCheck, Scope: report.ScopeFull, Root: "/", Started: now, Seq: 1,
+		Host: report.Host{ID: st.HostID, Name: st.HostName}, Tool: k.a.tool(),
+		Baseline: report.Baseline{Generation: st.Generation, Root: st.Root.Named(), Signer: st.Signer}, Policy: st.Policy.Named(),
+	})
+	if err != nil {
+		return err
+	}
+	emit := func(f rules.Finding) error {
+		f.FirstSeen, f.New = now, true
+		return w.Finding(f)
+	}
+	in := rules.Input{Changes: result.Changes(), Floor: k.scope.floors()}
+	if err := integrity.New(integrity.Options{}).Judge(ctx, in, emit); err != nil {
+		return err
+	}
+	n := result.Counts()
+	if told := w.Tally().Total(); told < n.All()-n.Folded-n.Linked {
+		return fmt.Errorf("%d changes gave only %d findings", n.All()-n.Folded-n.Linked, told)
+	}
+	var gaps []report.Gap
+	notes := k.looser
+	if k.more > 0 {
+		notes = append(notes, report.Note{Text: fmt.Sprintf("%d more paths would be compared by less", k.more)})
+	}
+	for _, r := range k.rows {
+		f, gap, note := shownRow(r)
+		switch {
+		case gap != nil:
+			gaps = append(gaps, *gap)
+		case note != nil:
+			notes = append(notes, *note)
+		default:
+			err = emit(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, g := range gaps {
+		err = errors.Join(err, w.Gap(g))
+	}
+	for _, t := range notes {
+		err = errors.Join(err, w.Note(t))
+	}
+	t := report.Trailer{Verdict: report.Findings, Exit: ExitFindings, Exits: []int{ExitFindings}, Finished: now}
+	c := &t.Counts
+	c.Changed, c.Added, c.Removed, c.Renamed = n.Changed+n.Regained, n.Added, n.Removed, n.Renamed
+	c.KnownGaps = int64(len(gaps))
+	c.Selected = c.Changed + c.Added + c.Removed + c.Renamed + c.KnownGaps
+	return errors.Join(err, w.Trailer(t), w.Flush())
+}
+
+// shownRow is how a changed row is told: as a check does, or as a gap that is
+// accepted, or as a note.
+func shownRow(r diff.RowChange) (f rules.Finding, gap *report.Gap, note *report.Note) {
+	p := entry.Path(r.Key)
+	switch r.Kind {
+	case rowMount:
+		return mountFinding(p, r.Old, r.New), nil, nil
+	case rowAlias:
+		return aliasFinding(string(r.Key), r.Old, r.New, "a path of the policy leads elsewhere"), nil, nil
+	case rowSelf:
+		part := words(r.New)["part"]
+		if r.New == nil {
+			part = words(r.Old)["part"]
+		}
+		return selfFinding(p, report.Prose(part), r.Old, r.New), nil, nil
+	case rowState:
+		return stateFinding(r.Old, r.New), nil, nil
+	}
+	p, _, _ = entry.ParseKey(r.Key) // it was parsed when it came
+	if r.New == nil {
+		return f, nil, &report.Note{Path: string(p), Text: "is no known gap any more: it was " + string(r.Old)}
+	}
+	gap = &report.Gap{Reason: string(r.New), Known: true, Subject: rules.Subject{Kind: "file", Path: string(p)}}
+	return f, gap, nil
+}
+
+// heading prints what is in force, who says so, and what would be.
+func (k *asked) heading(name string, q *baseline.Request, n diff.Counts) {
+	old, now, e := q.Present, q.Proposed, k.a.env
+	e.print("request %s of host %s (%s)\n", report.Escape(name), old.HostID, report.Escape(old.HostName))
+	if now.HostName != old.HostName {
+		e.print("  it calls itself %s now\n", report.Escape(now.HostName))
+	}
+	e.print("  in force   generation %d of %s, root %s, %s\n", old.Generation, whenOf(old), old.Short(), report.Prose(k.who))
+	e.print("  proposed   generation %d of %s, root %s, %d entries in %d directories\n", now.Generation, whenOf(now), now.Short(), now.Entries, now.Directories)
+	if now.Report != "" {
+		e.print("  made from  report %s\n", report.Escape(now.Report))
+	}
+	if now.Reason != "" {
+		e.print("  they say   %s\n", report.Prose(now.Reason))
+	}
+	e.print("  changes    %d of entries, %d of mounts, links, gaps and intact itself; %d records stay as they are\n", n.All(), len(k.rows), q.Unchanged)
+}

@@ -1,0 +1,130 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/scanner/digest"
+)
+
+// export writes a request for what was chosen, and stages the generation that it
+// asks for. The baseline stays as it is.
+func (a *accept) export(ctx context.Context, id string, rows []diff.RowChange) (Outcome, error) {
+	p, err := a.gen.Propose(ctx, a.store, a.picks(), rows, a.note(id, a.o.Reason, ""))
+	if errors.Is(err, baseline.ErrConflict) {
+		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again", err)}
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer p.Close()
+	// The request first: were there no room for it, what was staged before would
+	// have to stand, and with it the request that was made for that.
+	if err := replaceFile(a.o.Export, func(w io.Writer) error { return p.WriteRequest(ctx, w) }); err != nil {
+		return Outcome{}, err
+	}
+	if err := p.Stage(); err != nil {
+		return Outcome{}, err
+	}
+	st := p.Statement()
+	_, err = fmt.Fprintf(a.env.Stdout, "%d changes of report %s wait for an operator: generation %d, root %s\nNothing is accepted yet. Where the operator's key is: intact accept --approve %s --sign-with KEY\n",
+		a.pick.size()+len(rows), report.Escape(id), st.Generation, st.Short(), report.ShellQuote(filepath.Base(a.o.Export)))
+	return Done(), err
+}
+
+// replaceFile makes a file of what write writes, in one step.
+func replaceFile(name string, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.tmp")
+	if err != nil {
+		return usageError("write %q: %w", name, err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	err = write(f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// ApplyApproval publishes the staged generation that an operator approved
+// elsewhere.
+func ApplyApproval(ctx context.Context, e *Env, file string) (Outcome, error) {
+	s, err := open(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	text, err := readOpened(file, baseline.MaxApproval, nil)
+	if err != nil {
+		return Outcome{}, usageError("accept --apply: %w", err)
+	}
+	if err := s.needBaseline(); err != nil {
+		return Outcome{}, err
+	}
+	if err := s.acquire("accept"); err != nil {
+		return Outcome{}, err
+	}
+	a, err := baseline.ParseApproval(text)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("accept --apply %q: %w", file, err)
+	}
+	s.store.Trust.Host = s.own // of this host, wherever the list comes from
+	infos, err := s.store.List()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if last := infos[len(infos)-1]; last.Statement != nil {
+		if err := s.notRolledBack(ctx, last.Statement); err != nil {
+			return Outcome{}, err
+		}
+	}
+	by, err := s.store.Install(ctx, a)
+	if errors.Is(err, baseline.ErrNotStaged) {
+		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: %s", err, s.again(a.Statement.Report))}
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	st := a.Statement
+	_, err = fmt.Fprintf(e.Stdout, "applied: generation %d, root %s, approved by %s with %s: %s\n", st.Generation, st.Short(), report.Escape(by.Principal), report.Escape(by.Fingerprint), report.Prose(st.Reason))
+	return Done(), err
+}
+
+// again says how to come to a new request for what a report found.
+func (s *session) again(id string) string {
+	one, err := s.archive().Get(id)
+	if err == nil {
+		if t, _, err := readEnds(one); err == nil && t.Pending != "" {
+			if d, err := digest.Parse(t.Pending); err == nil {
+				if set, err := s.store.OpenPending(d); err == nil {
+					set.Close()
+					words := append(s.program(), "accept", "--export", "FILE", "--report", id)
+					for i, w := range words {
+						words[i] = report.ShellQuote(w)
+					}
+					return "what it was made of still waits: " + strings.Join(words, " ") + " --all, or --path GLOB, and let it be approved again"
+				}
+			}
+		}
+	}
+	return "run intact check, then accept --export again"
+}
