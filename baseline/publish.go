@@ -172,7 +172,7 @@ func (r *restart) note() string {
 // putFile gives a finished generation file its name. A file that stands there
 // was left by an interrupted commit: no statement speaks of it.
 func (s *Store) putFile(from, to string) error {
-	f, err := os.OpenFile(from, os.O_RDWR, 0)
+	f, err := os.Open(from) // it may be closed to writing already, and is synced all the same
 	if err != nil {
 		return err
 	}

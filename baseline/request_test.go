@@ -485,7 +485,9 @@ func TestLyingHost(t *testing.T) {
 		{"a bucket that nobody knows", func(l *liar) {
 			l.pairs = append(l.pairs, pairFrame{kind: framePair, key: []byte("zkey"), now: []byte("x")})
 		}},
-		{"an empty key", func(l *liar) { l.pairs = append(l.pairs, pairFrame{kind: framePair, key: []byte("d"), now: []byte("x")}) }},
+		{"an empty key", func(l *liar) {
+			l.pairs = append(l.pairs, pairFrame{kind: framePair, key: []byte("d"), now: []byte("x")})
+		}},
 		{"another policy", func(l *liar) { l.pairs[1].now = []byte("version: 1\npaths: []\n") }},
 		{"another policy, and says so", func(l *liar) {
 			l.pairs[1].now = []byte("version: 1\npaths: []\n")
