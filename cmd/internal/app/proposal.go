@@ -35,8 +35,8 @@ func (a *accept) export(ctx context.Context, id string, rows []diff.RowChange) (
 		return Outcome{}, err
 	}
 	st := p.Statement()
-	_, err = fmt.Fprintf(a.env.Stdout, "%d changes of report %s wait for an operator: generation %d, root %s\nNothing is accepted yet. Where the operator's key is: intact accept --approve %s --sign-with KEY\n",
-		a.pick.size()+len(rows), report.Escape(id), st.Generation, st.Short(), report.ShellQuote(filepath.Base(a.o.Export)))
+	_, err = fmt.Fprintf(a.env.Stdout, "%s of report %s, for an operator to approve: generation %d, root %s\nNothing is accepted yet. Where the operator's key is: intact accept --approve %s --sign-with KEY\n",
+		counted(a.pick.size()+len(rows), "change"), report.Escape(id), st.Generation, st.Short(), report.ShellQuote(filepath.Base(a.o.Export)))
 	return Done(), err
 }
 
@@ -92,11 +92,20 @@ func ApplyApproval(ctx context.Context, e *Env, file string) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if last := infos[len(infos)-1]; last.Statement != nil {
-		if err := s.notRolledBack(ctx, last.Statement); err != nil {
-			return Outcome{}, err
-		}
+	last := infos[len(infos)-1]
+	if last.Statement == nil {
+		return Outcome{}, last.Err
 	}
+	if err := s.notRolledBack(ctx, last.Statement); err != nil {
+		return Outcome{}, err
+	}
+	p, err := s.begin(ctx, report.KindAccept, report.ScopeFull, false)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer p.abort()
+	p.baseline(last.Statement, last.Signed)
+	p.knows(last.Statement)
 	by, err := s.store.Install(ctx, a)
 	if errors.Is(err, baseline.ErrNotStaged) {
 		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: %s", err, s.again(a.Statement.Report))}
@@ -105,8 +114,9 @@ func ApplyApproval(ctx context.Context, e *Env, file string) (Outcome, error) {
 		return Outcome{}, err
 	}
 	st := a.Statement
-	_, err = fmt.Fprintf(e.Stdout, "applied: generation %d, root %s, approved by %s with %s: %s\n", st.Generation, st.Short(), report.Escape(by.Principal), report.Escape(by.Fingerprint), report.Prose(st.Reason))
-	return Done(), err
+	words := fmt.Sprintf("applied what %s approved with %s", report.Escape(by.Principal), report.Escape(by.Fingerprint))
+	_, err = fmt.Fprintf(e.Stdout, "%s: generation %d, root %s: %s\n", words, st.Generation, st.Short(), report.Prose(st.Reason))
+	return Done(), errors.Join(err, p.published(st, words))
 }
 
 // again says how to come to a new request for what a report found.

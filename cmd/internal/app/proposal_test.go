@@ -172,6 +172,9 @@ func TestFullDiskProposal(t *testing.T) {
 			break
 		}
 		g.full(r, fmt.Sprintf("apply with %d free pages", pages))
+		if strings.Contains(fmt.Sprint(r.err), "is in force") {
+			break // all but its report
+		}
 		if n, stands := g.generation(); n != before || stands != text || g.staged() == nil {
 			t.Fatalf("apply with %d free pages: generation %d: %v", pages, n, r)
 		}
