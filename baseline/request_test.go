@@ -423,47 +423,40 @@ func (l *liar) edit(t *testing.T, key string, f func(b *entry.Block)) {
 	p.now = packed(*b)
 }
 
-// TestLyingHost: a host that holds its own key, and may have staged any file,
-// cannot have something signed that was not shown.
-func TestLyingHost(t *testing.T) {
-	old := small()
-	old.dir("/w")
-	for i := range 4000 { // four parts
-		old.file(entry.Path(fmt.Sprintf("/w/n%05d", i)), i)
-	}
-	now := old.clone()
-	now.file("/etc/passwd", 99)
-	now.file("/usr/bin/evil", 1)
-	now.file("/w/n01500", 7) // part 1
-	now.file("/w/n02500", 7) // part 2; 0 and 3 stay
-	now.remove("/vmlinuz")
-	a := ask(t, old, now)
-	const etc, bin, root, wide = "d\x00etc", "d\x00usr\x00bin", "d\x00", "d\x00w"
-	part := func(n byte) string { return wide + "\x00\x00\x00\x00\x00" + string(rune(n)) }
-	tests := []struct {
-		name string
-		lie  func(l *liar)
-	}{
+// lie is one way to lie.
+type lie struct {
+	name string
+	lie  func(l *liar)
+}
+
+// Keys of the tree that TestLyingHost makes.
+const keyEtc, keyBin = "d\x00etc", "d\x00usr\x00bin"
+
+func partKey(n byte) string { return "d\x00w\x00\x00\x00\x00\x00" + string(rune(n)) }
+
+// What the pairs say.
+func liesInPairs(t *testing.T) []lie {
+	return []lie{
 		{"a changed directory as an unchanged one, by its new digest", func(l *liar) {
-			p := l.find(bin)
+			p := l.find(keyBin)
 			*p = pairFrame{kind: frameUnchanged, key: p.key, sum: digest.Sum(p.now)}
 		}},
 		{"by its old digest", func(l *liar) {
-			p := l.find(bin)
+			p := l.find(keyBin)
 			*p = pairFrame{kind: frameUnchanged, key: p.key, sum: digest.Sum(p.old)}
 			l.honest = true
 		}},
 		{"an unchanged directory left out", func(l *liar) { l.pairs = slices.Delete(l.pairs, 4, 5) }},
 		{"a changed directory left out", func(l *liar) {
-			l.pairs = slices.DeleteFunc(l.pairs, func(p pairFrame) bool { return string(p.key) == bin })
+			l.pairs = slices.DeleteFunc(l.pairs, func(p pairFrame) bool { return string(p.key) == keyBin })
 		}},
 		{"other new values than the root holds", func(l *liar) {
 			l.honest = true
-			l.edit(t, etc, func(b *entry.Block) { b.Entries[0].Mode ^= 1 })
+			l.edit(t, keyEtc, func(b *entry.Block) { b.Entries[0].Mode ^= 1 })
 		}},
-		{"other old values", func(l *liar) { l.find(etc).old = l.find(bin).old }},
-		{"the old values as new ones", func(l *liar) { p := l.find(etc); p.now = p.old }},
-		{"no value at all", func(l *liar) { p := l.find(etc); p.now, p.old = nil, nil }},
+		{"other old values", func(l *liar) { l.find(keyEtc).old = l.find(keyBin).old }},
+		{"the old values as new ones", func(l *liar) { p := l.find(keyEtc); p.now = p.old }},
+		{"no value at all", func(l *liar) { p := l.find(keyEtc); p.now, p.old = nil, nil }},
 		{"another root in force", func(l *liar) { l.present.Root = digest.Sum(nil); l.proposed.Previous = l.present.Digest() }},
 		{"more entries", func(l *liar) { l.proposed.Entries++ }},
 		{"fewer directories", func(l *liar) { l.proposed.Directories-- }},
@@ -496,6 +489,12 @@ func TestLyingHost(t *testing.T) {
 		{"other attribute sets", func(l *liar) { l.pairs[2].now = encodeSets(testSets[:1]) }},
 		{"the sets as a pair that changes", func(l *liar) { l.pairs[2].kind, l.pairs[2].old = framePair, encodeSets(testSets[:1]) }},
 		{"another format", func(l *liar) { l.pairs[0].now = []byte("intact.baseline/9") }},
+	}
+}
+
+// What the proposed statement says.
+func liesInStatement() []lie {
+	return []lie{
 		{"two generations further", func(l *liar) { l.proposed.Generation++ }},
 		{"behind another", func(l *liar) { l.proposed.Previous = digest.Sum(nil) }},
 		{"starting over", func(l *liar) { l.proposed.Restart = true }},
@@ -504,31 +503,37 @@ func TestLyingHost(t *testing.T) {
 		{"somebody's approval in it already", func(l *liar) { l.proposed.Approver = "ann" }},
 		{"no file", func(l *liar) { l.proposed.File = digest.Digest{} }},
 		{"pruning what is in force", func(l *liar) { l.proposed.Pruned = []uint64{1} }},
+	}
+}
+
+// What blocks hold, and how the parts of a directory go on.
+func liesInBlocks(t *testing.T) []lie {
+	return []lie{
 		{"what is recorded of a file that did not change", func(l *liar) {
-			l.edit(t, bin, func(b *entry.Block) { b.Entries[len(b.Entries)-1].Inode++ })
+			l.edit(t, keyBin, func(b *entry.Block) { b.Entries[len(b.Entries)-1].Inode++ })
 		}},
 		{"a file under a set that compares less", func(l *liar) {
-			l.edit(t, bin, func(b *entry.Block) { b.Entries[len(b.Entries)-1].Set = 1 })
+			l.edit(t, keyBin, func(b *entry.Block) { b.Entries[len(b.Entries)-1].Set = 1 })
 		}},
 		{"lost coverage", func(l *liar) {
-			l.edit(t, etc, func(b *entry.Block) { b.Entries[0].Have &^= entry.Content })
+			l.edit(t, keyEtc, func(b *entry.Block) { b.Entries[0].Have &^= entry.Content })
 		}},
-		{"a block in another spelling", func(l *liar) { p := l.find(etc); p.now = append(p.now, 0) }},
-		{"an empty block", func(l *liar) { l.edit(t, etc, func(b *entry.Block) { b.Entries = nil }) }},
+		{"a block in another spelling", func(l *liar) { p := l.find(keyEtc); p.now = append(p.now, 0) }},
+		{"an empty block", func(l *liar) { l.edit(t, keyEtc, func(b *entry.Block) { b.Entries = nil }) }},
 		{"a part that begins before its range", func(l *liar) {
-			l.edit(t, part(1), func(b *entry.Block) {
+			l.edit(t, partKey(1), func(b *entry.Block) {
 				b.Entries = slices.Insert(b.Entries[:len(b.Entries)-1:len(b.Entries)-1], 0, b.Entries[0])
 				b.Entries[0].Name = []byte("a")
 			})
 		}},
-		{"a part that ends elsewhere", func(l *liar) { l.edit(t, part(1), func(b *entry.Block) { b.Next = []byte("z") }) }},
-		{"a part that is the last", func(l *liar) { l.edit(t, part(1), func(b *entry.Block) { b.Next = nil }) }},
-		{"two parts that end elsewhere", func(l *liar) { l.edit(t, part(2), func(b *entry.Block) { b.Next = []byte("z") }) }},
-		{"the only part announces another", func(l *liar) { l.edit(t, etc, func(b *entry.Block) { b.Next = []byte("z") }) }},
+		{"a part that ends elsewhere", func(l *liar) { l.edit(t, partKey(1), func(b *entry.Block) { b.Next = []byte("z") }) }},
+		{"a part that is the last", func(l *liar) { l.edit(t, partKey(1), func(b *entry.Block) { b.Next = nil }) }},
+		{"two parts that end elsewhere", func(l *liar) { l.edit(t, partKey(2), func(b *entry.Block) { b.Next = []byte("z") }) }},
+		{"the only part announces another", func(l *liar) { l.edit(t, keyEtc, func(b *entry.Block) { b.Next = []byte("z") }) }},
 		{"the second of two parts removed", func(l *liar) {
-			b, _ := entry.Packed(l.find(part(2)).old).Unpack("/w", 2, testSets)
+			b, _ := entry.Packed(l.find(partKey(2)).old).Unpack("/w", 2, testSets)
 			l.proposed.Entries -= int64(len(b.Entries))
-			l.find(part(2)).now = nil
+			l.find(partKey(2)).now = nil
 		}},
 		{"a row told twice", func(l *liar) {
 			i := slices.IndexFunc(l.pairs, func(p pairFrame) bool { return string(p.key) == "rmount\x00/mnt" })
@@ -536,11 +541,11 @@ func TestLyingHost(t *testing.T) {
 			second.old, l.pairs[i].now = nil, nil
 			l.pairs = slices.Insert(l.pairs, i+1, second)
 		}},
-		{"a part removed", func(l *liar) { l.find(part(1)).now = nil }},
+		{"a part removed", func(l *liar) { l.find(partKey(1)).now = nil }},
 		{"a part too many", func(l *liar) {
-			p := l.find(part(1))
-			p3 := pairFrame{kind: framePair, key: []byte(part(4)), now: p.now}
-			i := slices.IndexFunc(l.pairs, func(p pairFrame) bool { return string(p.key) == part(3) })
+			p := l.find(partKey(1))
+			p3 := pairFrame{kind: framePair, key: []byte(partKey(4)), now: p.now}
+			i := slices.IndexFunc(l.pairs, func(p pairFrame) bool { return string(p.key) == partKey(3) })
 			l.pairs = slices.Insert(l.pairs, i+1, p3)
 		}},
 		{"nothing", func(l *liar) {
@@ -553,6 +558,24 @@ func TestLyingHost(t *testing.T) {
 			l.proposed.Entries, l.proposed.Directories = l.present.Entries, l.present.Directories
 		}},
 	}
+}
+
+// TestLyingHost: a host that holds its own key, and may have staged any file,
+// cannot have something signed that was not shown.
+func TestLyingHost(t *testing.T) {
+	old := small()
+	old.dir("/w")
+	for i := range 4000 { // four parts
+		old.file(entry.Path(fmt.Sprintf("/w/n%05d", i)), i)
+	}
+	now := old.clone()
+	now.file("/etc/passwd", 99)
+	now.file("/usr/bin/evil", 1)
+	now.file("/w/n01500", 7) // part 1
+	now.file("/w/n02500", 7) // part 2; 0 and 3 stay
+	now.remove("/vmlinuz")
+	a := ask(t, old, now)
+	tests := slices.Concat(liesInPairs(t), liesInStatement(), liesInBlocks(t))
 	if _, _, err := seen(t, liarOf(t, a.request).text(t)); err != nil {
 		t.Fatalf("without a lie: %v", err)
 	}

@@ -1,0 +1,111 @@
+package app
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/scanner/entry"
+	"intact/scanner/policy"
+)
+
+// TestComparedByLess: a host cannot have a path accepted that is compared by
+// less from then on without that being told.
+func TestComparedByLess(t *testing.T) {
+	p, err := policy.Parse("p", []byte("version: 1\npaths: [{path: /etc, attributes: config}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eff, err := policy.Union(p, p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, _ := policy.GroupSet("config")
+	presence, _ := policy.GroupSet("presence")
+	sweep, growing := config, config
+	sweep.Sweep, growing.Log = true, true
+	file := func(v int64) *entry.Entry {
+		return &entry.Entry{Name: []byte("x"), Kind: entry.File, Have: entry.Type | entry.Size, Size: v}
+	}
+	for _, tt := range []struct {
+		name     string
+		path     entry.Path
+		old, now entry.Set
+		added    bool
+		told     bool
+	}{
+		{"as before", "/etc/x", config, config, false, false},
+		{"more", "/etc/x", presence, config, false, false},
+		{"less", "/etc/x", config, presence, false, true},
+		{"swept only", "/etc/x", config, sweep, false, true},
+		{"may grow", "/etc/x", config, growing, false, true},
+		{"new, as the policy says", "/etc/x", entry.Set{}, config, true, false},
+		{"new, by less", "/etc/x", entry.Set{}, presence, true, true},
+		{"new, where the policy says nothing here", "/home/a/x", entry.Set{}, presence, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := &asked{spool: diff.NewSpool(t.TempDir(), 1, 0), scope: scope{eff: eff}, decide: eff.Decider()}
+			defer k.spool.Close()
+			c := &diff.Change{Kind: diff.Changed, Path: tt.path, Attrs: entry.Size, Old: file(1), New: file(2), OldSet: tt.old, NewSet: tt.now}
+			if tt.added {
+				c.Kind, c.Old = diff.Added, nil
+			}
+			if err := k.change(c); err != nil {
+				t.Fatal(err)
+			}
+			if (len(k.looser) == 1) != tt.told {
+				t.Errorf("%+v", k.looser)
+			}
+		})
+	}
+	k := &asked{spool: diff.NewSpool(t.TempDir(), 1, 0), scope: scope{eff: eff}, decide: eff.Decider()}
+	defer k.spool.Close()
+	for range maxLooser + 5 {
+		c := &diff.Change{Kind: diff.Changed, Path: "/etc/x", Attrs: entry.Size, Old: file(1), New: file(2), OldSet: config, NewSet: presence}
+		if err := k.change(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(k.looser) != maxLooser || k.more != 5 {
+		t.Errorf("%d told, %d counted", len(k.looser), k.more)
+	}
+}
+
+// Every row that a check can find changed is shown, and no other is taken.
+func TestRequestedRows(t *testing.T) {
+	k := &asked{}
+	for _, kind := range []string{rowOrigin, rowFinding, "", "anything"} {
+		if err := k.row(diff.RowChange{Kind: kind, Key: []byte("x"), New: []byte("y")}); !errors.Is(err, baseline.ErrRequest) {
+			t.Errorf("%q: %v", kind, err)
+		}
+	}
+	if err := k.row(diff.RowChange{Kind: rowGap, Key: []byte("no key"), New: []byte("io")}); !errors.Is(err, baseline.ErrRequest) {
+		t.Errorf("a malformed gap: %v", err)
+	}
+	for _, r := range []diff.RowChange{
+		{Kind: rowMount, Key: []byte("/m\x1b"), New: []byte("xfs\x00a\x00/")},
+		{Kind: rowMount, Key: []byte("/m"), Old: []byte("xfs\x00a\x00/")},
+		{Kind: rowAlias, Key: []byte("/bin"), Old: []byte("/usr/bin"), New: []byte("/tmp")},
+		{Kind: rowSelf, Key: []byte("/usr/bin/intact"), New: []byte("garbled \x1b[2J")},
+		{Kind: rowSelf, Key: []byte("/usr/bin/intact"), Old: []byte("part=program mode=0755")},
+		{Kind: rowState, Key: []byte("folder"), Old: []byte("/a"), New: []byte("/b")},
+	} {
+		if err := k.row(r); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
+		f, gap, note := shownRow(r)
+		if f.Rule == "" || gap != nil || note != nil || strings.ContainsAny(strings.Join(f.Reasons, ""), "\x1b") {
+			t.Errorf("%+v: %+v %v %v", r, f, gap, note)
+		}
+	}
+	key := entry.Path("/root/x").Key()
+	if _, gap, _ := shownRow(diff.RowChange{Kind: rowGap, Key: key, New: []byte("io")}); gap == nil || gap.Subject.Path != "/root/x" || !gap.Known {
+		t.Errorf("%+v", gap)
+	}
+	if _, _, note := shownRow(diff.RowChange{Kind: rowGap, Key: key, Old: []byte("io")}); *note != (report.Note{Path: "/root/x", Text: "is no known gap any more: it was io"}) {
+		t.Errorf("%+v", note)
+	}
+}
