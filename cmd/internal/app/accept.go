@@ -204,7 +204,9 @@ func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err er
 		if t.Pending == "" {
 			return "", sum, usageError("accept: report %s of %s has nothing to accept", report.Escape(h.ID), h.Started.Format("2006-01-02 15:04"))
 		}
-		if _, _, err := a.readJudged(ctx, list[i]); err != nil {
+		if _, _, err := a.readJudged(ctx, list[i]); errors.Is(err, context.Canceled) {
+			return "", sum, err
+		} else if err != nil {
 			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
 		}
 		sum, err = digest.Parse(t.Pending)

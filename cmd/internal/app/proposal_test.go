@@ -75,7 +75,9 @@ func (g *governed) approve(opts ...func(*app.ApproveOptions)) result {
 }
 
 func (g *governed) apply() result {
-	return g.run(func(ctx context.Context, e *app.Env) (app.Outcome, error) { return app.ApplyApproval(ctx, e, g.approval) })
+	return g.run(func(ctx context.Context, e *app.Env) (app.Outcome, error) {
+		return app.ApplyApproval(ctx, e, g.approval)
+	})
 }
 
 func (g *governed) staged() []byte {
@@ -185,6 +187,61 @@ func TestFullDiskProposal(t *testing.T) {
 	}
 	g.want(g.check(), 0)
 	g.want(g.verify(), 0)
+}
+
+// cancelAfter is a context that is cancelled once it was asked n times.
+type cancelAfter struct {
+	context.Context
+	left int
+}
+
+func (c *cancelAfter) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestInterruptedProposal: an interruption anywhere leaves the old state, and
+// says so.
+func TestInterruptedProposal(t *testing.T) {
+	g := newGoverned(t, 40, "")
+	g.change("one")
+	before, text := g.generation()
+	interrupt := func(what string, do func(context.Context, *app.Env) (app.Outcome, error)) {
+		t.Helper()
+		staged := g.staged()
+		for n := 0; ; n += 1 + n/3 {
+			r := g.run(func(_ context.Context, e *app.Env) (app.Outcome, error) {
+				return do(&cancelAfter{context.Background(), n}, e)
+			})
+			if r.exit == 0 {
+				if n == 0 {
+					t.Fatalf("%s asks for no interruption", what)
+				}
+				return
+			}
+			if r.exit != 130 {
+				t.Fatalf("%s, interrupted at %d: %v", what, n, r)
+			}
+			if now, stands := g.generation(); now != before || stands != text || !bytes.Equal(staged, g.staged()) || len(g.temps()) > 0 {
+				t.Fatalf("%s, interrupted at %d: generation %d, left behind %q", what, n, now, g.temps())
+			}
+		}
+	}
+	interrupt("export", func(ctx context.Context, e *app.Env) (app.Outcome, error) {
+		return app.Accept(ctx, e, app.AcceptOptions{All: true, Export: g.request})
+	})
+	g.want(g.approve(), 0)
+	interrupt("apply", func(ctx context.Context, e *app.Env) (app.Outcome, error) {
+		return app.ApplyApproval(ctx, e, g.approval)
+	})
+	g.want(g.check(), 0)
+	list, err := filepath.Glob(filepath.Join(g.desk, "*"))
+	g.must(err)
+	if len(list) != 4 {
+		t.Errorf("left behind: %q", list)
+	}
 }
 
 // TestKillProposal kills --export and --apply at random moments. The baseline
