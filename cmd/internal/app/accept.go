@@ -152,7 +152,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 		return Done(), a.list(rows)
 	}
 	if a.o.Export != "" {
-		return a.export(ctx, id, rows)
+		return a.export(ctx, id, n, rows)
 	}
 	p, err := a.begin(ctx, report.KindAccept, report.ScopeFull, false)
 	if err != nil {

@@ -35,7 +35,7 @@ type ApproveOptions struct {
 // where the operator's key is, and needs nothing else of intact there. A request
 // that does not hold what it says is refused, and then nothing is signed.
 func Approve(ctx context.Context, e *Env, o ApproveOptions) (Outcome, error) {
-	asks := terminalOf(e.Stdin) && Terminal(e.Stdout)
+	_, _, asks := e.terminals()
 	switch {
 	case len(o.Requests) == 0:
 		return Outcome{}, usageError("accept --approve: say which: REQUEST…")
@@ -70,12 +70,6 @@ func Approve(ctx context.Context, e *Env, o ApproveOptions) (Outcome, error) {
 		}
 	}
 	return a.run(ctx, asks)
-}
-
-// terminalOf reports whether r is a terminal.
-func terminalOf(r io.Reader) bool {
-	f, ok := r.(*os.File)
-	return ok && Terminal(f)
 }
 
 type approval struct {

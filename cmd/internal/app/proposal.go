@@ -17,10 +17,10 @@ import (
 
 // export writes a request for what was chosen, and stages the generation that it
 // asks for. The baseline stays as it is.
-func (a *accept) export(ctx context.Context, id string, rows []diff.RowChange) (Outcome, error) {
+func (a *accept) export(ctx context.Context, id string, n int, rows []diff.RowChange) (Outcome, error) {
 	p, err := a.gen.Propose(ctx, a.store, a.picks(), rows, a.note(id, a.o.Reason, ""))
-	if errors.Is(err, baseline.ErrConflict) {
-		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again", err)}
+	if errors.Is(err, baseline.ErrConflict) || errors.Is(err, baseline.ErrStale) {
+		return Outcome{}, &codeError{ExitUsage, fmt.Errorf("%w: the report is older than the last accept; run intact check again, or leave what changed since with --rebase", err)}
 	}
 	if err != nil {
 		return Outcome{}, err
@@ -36,7 +36,7 @@ func (a *accept) export(ctx context.Context, id string, rows []diff.RowChange) (
 	}
 	st := p.Statement()
 	_, err = fmt.Fprintf(a.env.Stdout, "%s of report %s, for an operator to approve: generation %d, root %s\nNothing is accepted yet. Where the operator's key is: intact accept --approve %s --sign-with KEY\n",
-		counted(a.pick.size()+len(rows), "change"), report.Escape(id), st.Generation, st.Short(), report.ShellQuote(filepath.Base(a.o.Export)))
+		counted(n, "change"), report.Escape(id), st.Generation, st.Short(), report.ShellQuote(filepath.Base(a.o.Export)))
 	return Done(), err
 }
 
