@@ -178,6 +178,8 @@ func findingBody(f *rules.Finding, c *coder) {
 		side(c, "new", &v.New, &v.NewKnown)
 		c.close()
 	})
+	c.optional("sha256", &f.SHA256)
+	c.demand(f.SHA256 == "" || len(f.SHA256) == 64 && strings.Trim(f.SHA256, "0123456789abcdef") == "", "sha256")
 	c.texts("reasons", &f.Reasons, true)
 	c.texts("links", &f.Links, false)
 	c.time("first_seen", &f.FirstSeen)
@@ -187,7 +189,10 @@ func findingBody(f *rules.Finding, c *coder) {
 		f.Explained = orNew(f.Explained)
 		c.open()
 		c.text("source", &f.Explained.Source)
-		c.word("level", &f.Explained.Level, "signed", "local")
+		c.word("level", &f.Explained.Level, rules.Signed, rules.Attributed, rules.Local)
+		c.optional("kind", &f.Explained.Kind)
+		c.optional("id", &f.Explained.ID)
+		c.optional("by", &f.Explained.By)
 		c.close()
 	}
 }

@@ -106,6 +106,24 @@ var goldens = map[string]func(w *Writer) error{
 		}
 		return w.Trailer(trailer(Findings, 1, Counts{Selected: 200, Added: 200}))
 	},
+	"explained": func(w *Writer) error {
+		w.Header(header())
+		add := func(path string, raw rules.Severity, x *rules.Explanation) {
+			f := rules.Finding{Set: "integrity", Rule: "fim.content", Severity: raw, RawSeverity: raw, Change: "changed", New: true, Subject: file(path),
+				Attributes: []rules.Value{val("content", hex64('a'), hex64('b'))}}
+			f.Explain(x)
+			w.Finding(f)
+		}
+		app := &rules.Explanation{Source: "app " + hostile, Level: rules.Signed, Kind: "expect", ID: "sha256:" + hex64('c'), By: "ci@" + hostile}
+		for i := range 30 {
+			add(fmt.Sprintf("/usr/local/app/%s/%02d", hostile, i), rules.High, app)
+		}
+		add("/usr/local/app/planted", rules.High, nil)
+		add("/usr/share/doc/x", rules.Low, &rules.Explanation{Source: "x 1.0", Level: rules.Attributed})
+		add("/usr/sbin/x", rules.High, &rules.Explanation{Source: "x 1.0", Level: rules.Attributed})
+		add("/usr/share/doc/y", rules.Low, &rules.Explanation{Source: "y 2.0", Level: rules.Local})
+		return w.Trailer(trailer(Findings, 1, Counts{Selected: 40, Verified: 6, Changed: 34}))
+	},
 	"interrupted": func(w *Writer) error {
 		h := header()
 		h.Scope, h.Command = ScopePartial, []string{"intact", "check", "/etc/" + hostile}

@@ -42,6 +42,10 @@ type text struct {
 	lines                                   int   // up to there
 	newGaps, knownGaps, rules, skips, notes int64
 	explain, accept                         worst // and the worst that can be accepted
+
+	sources map[rules.Explanation]*source
+	signed  int64                     // findings that a signature explains
+	shown   [rules.Critical + 1]int64 // findings that no source stands for, by severity
 }
 
 // worst is the first of the gravest findings with a path; none: path is "".
@@ -77,8 +81,9 @@ func Text(w io.Writer, src io.ReadSeeker, o TextOptions) error {
 	t.line("%s", t.paint(verdictColor(t.t), Summary(t.h, t.t)))
 	t.line("")
 	t.facts()
+	t.explained()
 	for s := int(rules.Critical); s >= 0; s-- {
-		if t.t.Counts.Findings[s] == 0 {
+		if t.shown[s] == 0 && !(t.Verbose && t.t.Counts.Findings[s] > 0) {
 			continue
 		}
 		if err := t.findings(rules.Severity(s)); err != nil {
@@ -144,6 +149,10 @@ func (t *text) survey() error {
 }
 
 func (t *text) remember(f *rules.Finding) {
+	if t.attribute(f) {
+		return
+	}
+	t.shown[min(f.Severity, rules.Critical)]++
 	if f.Subject.Path == "" {
 		return
 	}
@@ -191,7 +200,7 @@ func (t *text) findings(s rules.Severity) error {
 	}
 	work := func(b *batch) {
 		b.decode(func(line string) error {
-			if !isFinding(line) || !t.wanted(line, s, always) {
+			if !isFinding(line) || !t.wanted(line, s, always) || !t.Verbose && stood(line, s) {
 				return nil
 			}
 			f, err := decodeHead(line)

@@ -142,8 +142,11 @@ func (t *text) finding(f *rules.Finding) {
 		}
 		t.detail("why", strings.Join(s, "; "))
 	}
+	if f.SHA256 != "" && t.Verbose {
+		t.detail("sha256", f.SHA256)
+	}
 	if f.Explained != nil {
-		t.detail("explained", fmt.Sprintf("%s (%s), else %s", Escape(f.Explained.Source), Escape(f.Explained.Level), f.RawSeverity))
+		t.detail("explained", sourceText(f.Explained)+", else "+f.RawSeverity.String())
 	}
 	if !f.New {
 		s := "reported before"
@@ -251,7 +254,13 @@ func (t *text) next() {
 	case t.t.Verdict == Untrusted:
 		add("what is wrong with the baseline", "baseline", "verify")
 	case t.h.Kind == KindInit: // there is nothing pending
-	case t.accept.path != "":
+	case t.accept.path != "" || t.signed > 0:
+		if t.signed > 0 {
+			add("make what signatures explain part of the baseline, and nothing else", "accept", "--explained", "--reason", "…")
+		}
+		if t.accept.path == "" {
+			break
+		}
 		add("make this change part of the baseline", "accept", "--path", globLiteral(t.accept.path), "--reason", "…")
 		if t.t.Counts.Total() > 1 {
 			add("make all of them part of it, except critical ones", "accept", "--all", "--reason", "…")

@@ -4,11 +4,13 @@ package rules
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"time"
 
 	"intact/baseline/diff"
+	"intact/scanner/entry"
 )
 
 // Severity orders findings.
@@ -68,16 +70,20 @@ type Finding struct {
 	Reasons     []string // why this severity, for people; no terminal control bytes
 	Attack      []string // ATT&CK technique ids
 	Links       []string // other names of the same inode
+	SHA256      string   // of the content that is there now, 64 hex digits; "" where it was not computed
 	Explained   *Explanation
 	FirstSeen   time.Time
 	New         bool         // not in the pending set of the previous check
 	Diff        *diff.Change // what it judges, nil for rows and policy; for renderers and the pending set
 }
 
-// Explanation attributes a change to something known, such as a package.
-type Explanation struct {
-	Source string // package name and version
-	Level  string // signed or local
+// Contents gives the SHA-256 of content that the scan has read, for explainers
+// whose source knows no other digest.
+type Contents interface {
+	// SHA256 returns the digest of what p holds. False means that it could not
+	// be had for the very bytes that seen, the entry of the scan, is about:
+	// nothing may then be said of them.
+	SHA256(ctx context.Context, p entry.Path, seen *entry.Entry) ([sha256.Size]byte, bool)
 }
 
 // Facts gives posture facts to a rule set.
@@ -89,7 +95,8 @@ type Facts interface {
 // timeout. Everything but ok makes a rule unknown.
 type Status string
 
-// Explainer attributes changes.
+// Explainer attributes changes. It is asked about each change, mostly in key
+// order, and again about some of them: the same answer must come out.
 type Explainer interface {
 	Explain(context.Context, *diff.Change) (Explanation, bool)
 }

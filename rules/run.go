@@ -5,12 +5,6 @@ import (
 	"fmt"
 )
 
-// Levels of an Explanation.
-const (
-	Signed = "signed" // the source's own signature vouches for exactly these values
-	Local  = "local"  // only records on the host itself do: root can write them
-)
-
 // Run lets each set judge in and gives emit the findings in the order of sets.
 // It fills Set and RawSeverity and asks in.Explain about each finding with a
 // change: what a signature vouches for becomes info, with its severity kept in
@@ -38,9 +32,7 @@ func runOne(ctx context.Context, s Set, in Input, emit func(Finding) error) (err
 				f.Explained = &x
 			}
 		}
-		if f.Explained != nil && f.Explained.Level == Signed {
-			f.Severity = Info
-		}
+		f.Explain(f.Explained)
 		return emit(f)
 	})
 }
