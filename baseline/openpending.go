@@ -161,6 +161,7 @@ func readFrame(in *bufio.Reader, buf []byte) (byte, []byte, error) {
 type EncodedChange struct {
 	Bytes     []byte // what diff.AppendChange wrote, or pretends to be that; valid until the next
 	FirstSeen time.Time
+	Explained []byte // as in PendingChange
 }
 
 // Encoded yields all changes in the order in which they were written. An error
@@ -169,12 +170,19 @@ func (p *Pending) Encoded() iter.Seq2[EncodedChange, error] {
 	return func(yield func(EncodedChange, error) bool) {
 		var err error
 		changes, rows := uint64(0), uint64(0)
+		var explained []byte // of the next change
 		for kind, body := range p.frames(&err) {
 			r := reader{b: body}
+			if explained != nil && kind != frameChange {
+				err = errors.New("an explanation of no change")
+			}
 			switch kind {
+			case frameExplain:
+				explained = append([]byte{}, body...)
 			case frameChange:
-				c := EncodedChange{FirstSeen: r.time()}
+				c := EncodedChange{FirstSeen: r.time(), Explained: explained}
 				c.Bytes, err = r.b, r.err
+				explained = nil
 				changes++
 				if err == nil && !yield(c, nil) {
 					return
@@ -182,7 +190,7 @@ func (p *Pending) Encoded() iter.Seq2[EncodedChange, error] {
 			case frameRow:
 				rows++
 			case frameEnd:
-				if r.uint() != changes || r.uint() != rows || r.err != nil || len(r.b) > 0 {
+				if err == nil && (r.uint() != changes || r.uint() != rows || r.err != nil || len(r.b) > 0) {
 					err = errors.New("its end says other numbers")
 				}
 			}
@@ -201,7 +209,7 @@ func (p *Pending) Encoded() iter.Seq2[EncodedChange, error] {
 func (p *Pending) Changes() iter.Seq2[PendingChange, error] {
 	return func(yield func(PendingChange, error) bool) {
 		for e, err := range p.Encoded() {
-			c := PendingChange{FirstSeen: e.FirstSeen}
+			c := PendingChange{FirstSeen: e.FirstSeen, Explained: e.Explained}
 			if err == nil {
 				if c.Change, err = diff.DecodeChange(bytes.Clone(e.Bytes)); err != nil {
 					err = fmt.Errorf("read pending set: %w: %w", ErrDamaged, err)

@@ -25,13 +25,15 @@ import (
 //	frame…              uvarint length ‖ kind byte ‖ body
 //
 // The frames are one header, changes, rows, and an end frame with the numbers
-// of both. Numbers are canonical uvarints.
+// of both. What explains a change, in bytes that mean nothing here, is a frame
+// before it. Numbers are canonical uvarints.
 const (
 	pendingMagic = "intact.pending/2\n"
 	frameHeader  = 'h'
 	frameChange  = 'c'
 	frameRow     = 'r'
 	frameEnd     = 'e'
+	frameExplain = 'x'
 
 	maxFrame    = 16 << 20
 	plainFrame  = 64 << 10 // up to here memory is had for a frame as its length says
@@ -55,6 +57,7 @@ type PendingHeader struct {
 type PendingChange struct {
 	*diff.Change
 	FirstSeen time.Time
+	Explained []byte // what was given to PendingWriter.Explain; nil: nothing
 }
 
 // PendingRow is a difference of rows that waits.
@@ -131,6 +134,10 @@ func (p *PendingWriter) AddEncoded(encoded []byte, firstSeen time.Time) error {
 	return p.frame(frameChange, p.buf)
 }
 
+// Explain writes what explains the change that is added next, as the caller
+// spells it.
+func (p *PendingWriter) Explain(b []byte) error { return p.frame(frameExplain, b) }
+
 // AddRow writes one difference of rows.
 func (p *PendingWriter) AddRow(r diff.RowChange, firstSeen time.Time) error {
 	p.rows++
@@ -187,6 +194,9 @@ func (s *Store) SavePending(ctx context.Context, h PendingHeader, changes iter.S
 	for c, err := range changes {
 		if err == nil {
 			err = context.Cause(ctx)
+		}
+		if err == nil && c.Explained != nil {
+			err = p.Explain(c.Explained)
 		}
 		if err == nil {
 			err = p.Add(c.Change, c.FirstSeen)

@@ -15,6 +15,14 @@ import (
 	"intact/scanner/digest"
 )
 
+// explains is what explains one of the changes of savePending.
+func explains(c *diff.Change) []byte {
+	if c.Path == "/etc/passwd" {
+		return []byte("why\x00")
+	}
+	return nil
+}
+
 func savePending(t *testing.T, s *Store, report string) digest.Digest {
 	t.Helper()
 	now := small()
@@ -26,7 +34,7 @@ func savePending(t *testing.T, s *Store, report string) digest.Digest {
 	h := PendingHeader{Generation: 1, Root: open(t, s).Root(), Report: report, Created: testNote.Created}
 	d, err := s.SavePending(context.Background(), h, func(yield func(PendingChange, error) bool) {
 		for _, c := range m.sorted() {
-			if !yield(PendingChange{c, seen}, nil) {
+			if !yield(PendingChange{Change: c, FirstSeen: seen, Explained: explains(c)}, nil) {
 				return
 			}
 		}
@@ -54,6 +62,9 @@ func TestPendingRoundTrip(t *testing.T) {
 		if err != nil || !c.FirstSeen.Equal(time.Unix(5, 7)) {
 			t.Fatalf("%v %v", c.FirstSeen, err)
 		}
+		if string(c.Explained) != string(explains(c.Change)) || (c.Explained == nil) != (explains(c.Change) == nil) {
+			t.Errorf("%s: explained by %q", c.Path, c.Explained)
+		}
 		list = append(list, c.Change)
 	}
 	equalLines(t, (&memSpool{list: list}).lines(), []string{"added /etc/n\new", "changed /etc/passwd", "removed /usr/bin/ls"})
@@ -65,6 +76,39 @@ func TestPendingRoundTrip(t *testing.T) {
 	// What waited can be taken over.
 	if _, err := open(t, s).Apply(context.Background(), s, seqOf(list), nil, testNote); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An explanation that no change follows is not passed over.
+func TestPendingExplainsNothing(t *testing.T) {
+	s := newStore(t)
+	commit(t, s, small())
+	for _, twice := range []bool{false, true} {
+		w, err := s.NewPending(PendingHeader{Generation: 1, Root: open(t, s).Root(), Report: "r", Created: testNote.Created})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Explain([]byte("why"))
+		if twice {
+			w.Explain([]byte("and why"))
+			w.Add(&diff.Change{Kind: diff.Removed, Path: "/x"}, time.Time{})
+		}
+		d, err := w.Commit(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.OpenPending(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		var last error
+		for _, err := range p.Encoded() {
+			last = err
+		}
+		if !errors.Is(last, ErrDamaged) {
+			t.Errorf("twice %v: %v", twice, last)
+		}
 	}
 }
 
