@@ -45,6 +45,7 @@ var edges = map[string][]string{
 	"rules/pkgdb":     {"scanner/entry"},
 	"rules/hashlist":  {},
 	"rules/packages":  {"rules", "scanner/entry"},
+	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
@@ -52,7 +53,7 @@ var edges = map[string][]string{
 	"cmd/internal/app/review": {"report", "rules", "baseline/diff", "scanner/entry"},
 	"cmd/internal/app": {
 		"cmd/internal/config", "cmd/internal/app/review", "report", "rules", "rules/integrity",
-		"rules/facts", "rules/pkgdb", "rules/hashlist", "rules/packages",
+		"rules/facts", "rules/pkgdb", "rules/hashlist", "rules/packages", "rules/expect",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",
 	},
