@@ -12,6 +12,7 @@
 //	baseline/0000000001.statement.sig
 //	baseline/proposed.db      a generation that waits for an operator: see propose.go
 //	baseline/ages             when content was last read: see ages.go
+//	expect/                   manifests of what is expected, and their signatures
 //	keys/                     the host's keys
 //	pending/<digest>          a pending set: see pending.go
 //
@@ -64,6 +65,10 @@ var (
 // KeysDir is the folder of the state folder that has the host's keys. The store
 // only removes what was left unfinished there.
 const KeysDir = "keys"
+
+// ExpectDir is the folder of the state folder that has manifests of what is
+// expected. The store itself knows nothing of them.
+const ExpectDir = "expect"
 
 // OwnSigners is the list of the host's own keys in KeysDir.
 const OwnSigners = "allowed_signers"

@@ -69,6 +69,16 @@ func Parse(file string, text []byte) (*Manifest, error) {
 	return m, nil
 }
 
+// Created returns the time that the text of a manifest gives itself, zero where
+// it gives none or is no manifest. It serves those who have yet to verify it.
+func Created(text []byte) time.Time {
+	m := Manifest{text: text}
+	if m.header() != nil {
+		return time.Time{}
+	}
+	return m.Header.Created
+}
+
 // header reads what stands before the lines.
 func (m *Manifest) header() error {
 	rest, ok := bytes.CutPrefix(m.text, []byte(Format+"\nlabel "))

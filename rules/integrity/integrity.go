@@ -39,7 +39,7 @@ type movedDir struct {
 // Judge emits one finding for each change, and a second one, coverage.lost,
 // for a change that is not verified whole any more. What is folded or another
 // name of an inode is told by the finding that it follows from, unless it is
-// graver than that one.
+// graver than that one, or explained less well.
 func (s *set) Judge(ctx context.Context, in rules.Input, emit func(rules.Finding) error) error {
 	var moved []movedDir
 	n := 0
@@ -55,7 +55,9 @@ func (s *set) Judge(ctx context.Context, in rules.Input, emit func(rules.Finding
 		}
 		findings := s.findings(c, in.Floor)
 		if c.Folded || c.LinkOf != "" {
-			findings = slices.DeleteFunc(findings, func(f rules.Finding) bool { return s.told(c, f, moved, in.Floor) })
+			if len(findings) > 0 && !alone(ctx, c, in.Explain) {
+				findings = slices.DeleteFunc(findings, func(f rules.Finding) bool { return s.told(c, f, moved, in.Floor) })
+			}
 		} else if c.Kind == diff.Renamed && c.New != nil && c.New.Kind == entry.Dir && len(findings) > 0 {
 			moved = append(moved, movedDir{c.Path, findings[0].Severity})
 		}
@@ -66,6 +68,25 @@ func (s *set) Judge(ctx context.Context, in rules.Input, emit func(rules.Finding
 		}
 	}
 	return nil
+}
+
+// alone reports whether c, another name of an inode, is explained less well than
+// the name that stands for it: a name that nobody spoke of does not hide behind
+// one that is expected.
+func alone(ctx context.Context, c *diff.Change, by rules.Explainer) bool {
+	if by == nil || c.LinkOf == "" {
+		return false
+	}
+	leader := *c
+	leader.Path, leader.LinkOf = c.LinkOf, ""
+	return rank(ctx, &leader, by) > rank(ctx, c, by)
+}
+
+func rank(ctx context.Context, c *diff.Change, by rules.Explainer) int {
+	if x, ok := by.Explain(ctx, c); ok {
+		return x.Rank()
+	}
+	return 0
 }
 
 // told reports whether the finding that c follows from says enough.

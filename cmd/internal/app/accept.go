@@ -25,18 +25,22 @@ type AcceptOptions struct {
 	Rebase bool   // drop what the baseline has another value of by now
 	Export string // write a request for an operator elsewhere to this file; the baseline stays
 
+	Explained  bool // what was reported as explained by a signature
+	Attributed bool // what was reported as attributed to a source
+
 	SignWith string // an operator's key, see session.signer; "": the host's own
 }
 
 // Accept moves what a check reported, exactly that and never what is on the
 // disk now, into a new generation.
 func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
-	ask := !o.All && len(o.Paths) == 0
+	n := count(o.All, len(o.Paths) > 0, o.Explained || o.Attributed)
+	ask := n == 0
 	if _, _, ok := e.terminals(); ask && !ok {
-		return Outcome{}, usageError("accept: say what: --all, or --path GLOB; a review needs a terminal")
+		return Outcome{}, usageError("accept: say what: --explained, --attributed, --path GLOB or --all; a review needs a terminal")
 	}
-	if o.All && len(o.Paths) > 0 {
-		return Outcome{}, usageError("accept: --all and --path exclude each other")
+	if n > 1 {
+		return Outcome{}, usageError("accept: --all, --path, and --explained or --attributed exclude each other")
 	}
 	if o.Export != "" && (o.DryRun || o.SignWith != "") {
 		return Outcome{}, usageError("accept: --export goes without --dry-run and --sign-with: the operator signs elsewhere")
@@ -78,6 +82,8 @@ type accept struct {
 	reviewed *reviewed // nil but behind a review
 
 	by statement.Authority
+
+	accepting
 }
 
 // matcher compiles the patterns of --path.

@@ -93,6 +93,7 @@ type check struct {
 	quick    *quick
 	leave    entry.Attr // not compared
 	look     *secondLook
+	explain  *explaining
 	pending  *pendingJudge
 	saved    digest.Digest // the pending set
 
@@ -204,6 +205,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if c.result.Counts().All() > manyChanges {
 		defer collectLess()()
 	}
+	c.explain = c.newExplaining(opt.MaxRate)
 	if err := c.judge(ctx); err != nil {
 		return c.broken(ctx, err)
 	}

@@ -18,6 +18,9 @@ import (
 func (a *accept) changes() iter.Seq2[*diff.Change, error] {
 	return func(yield func(*diff.Change, error) bool) {
 		for c, err := range a.set.Changes() {
+			if err == nil {
+				err = a.keep(c)
+			}
 			if !yield(c.Change, err) {
 				return
 			}
@@ -32,8 +35,8 @@ func (a *accept) choose(ctx context.Context) error {
 	if err := a.findSelf(); err != nil {
 		return err
 	}
-	critical, lost := 0, 0
-	err := a.judge(ctx, a.changes(), func(f rules.Finding) error {
+	critical, lost, unexplained := 0, 0, 0
+	err := a.judge(ctx, a.apart(), func(f rules.Finding) error {
 		c := f.Diff
 		switch {
 		case c == nil:
@@ -42,10 +45,11 @@ func (a *accept) choose(ctx context.Context) error {
 				lost++
 			}
 			a.left.add(c.Path)
-		case a.o.All && f.Severity == rules.Critical:
-			critical++
-			a.left.add(c.Path)
 		case !a.selected(c):
+			unexplained++
+			a.left.add(c.Path)
+		case (a.o.All || a.byLevel()) && f.Severity == rules.Critical && a.said.Rank() < signedRank:
+			critical++
 			a.left.add(c.Path)
 		case a.self.holds(c.Path) || c.From != "" && a.self.holds(c.From):
 			a.left.add(c.Path) // rows tells of it
@@ -57,6 +61,10 @@ func (a *accept) choose(ctx context.Context) error {
 	if critical > 0 {
 		a.stays = append(a.stays, fmt.Sprintf("%d critical findings stay pending: accept them by --path", critical))
 	}
+	if unexplained > 0 && a.byLevel() {
+		a.stays = append(a.stays, fmt.Sprintf("%s not explained so and stay pending", counted(unexplained, "finding")))
+	}
+	a.stays = append(a.stays, a.fallen...)
 	if lost > 0 {
 		a.stays = append(a.stays, fmt.Sprintf("%d paths could not be verified: lost coverage cannot be accepted", lost))
 	}
@@ -69,7 +77,7 @@ func (a *accept) judge(ctx context.Context, changes iter.Seq2[*diff.Change, erro
 	if err != nil {
 		return err
 	}
-	return integrity.New(integrity.Options{}).Judge(ctx, rules.Input{Changes: changes, Floor: floor}, emit)
+	return integrity.New(integrity.Options{}).Judge(ctx, rules.Input{Changes: changes, Explain: recorded{a}, Floor: floor}, emit)
 }
 
 // selected says whether the options, or a review, select a change.
@@ -77,14 +85,17 @@ func (a *accept) selected(c *diff.Change) bool {
 	if a.reviewed != nil {
 		return a.reviewed.paths.holds(c.Path)
 	}
+	if a.byLevel() {
+		return a.wants(a.said)
+	}
 	return a.o.All || a.matches(c.Path) || c.From != "" && a.matches(c.From)
 }
 
-// findSelf finds what --all leaves: were the file accepted and not its row, the
+// findSelf finds what all but --path and a review leave: were the file accepted and not its row, the
 // report would be too old to accept the row by --path.
 func (a *accept) findSelf() error {
 	a.self = newPathSet()
-	if !a.o.All {
+	if !a.o.All && !a.byLevel() {
 		return nil
 	}
 	list, err := a.set.Rows()
@@ -206,7 +217,7 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 			if a.reviewed.rows[rowID(r.RowChange)] {
 				out = append(out, r.RowChange)
 			}
-		case r.Kind != rowFinding && (a.o.All || a.matches(p)):
+		case r.Kind != rowFinding && (a.o.All || a.match != nil && a.matches(p)):
 			out = append(out, r.RowChange)
 		}
 	}

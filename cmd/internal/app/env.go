@@ -15,6 +15,7 @@ import (
 
 	"intact/baseline"
 	"intact/report"
+	"intact/rules"
 )
 
 // Env is what a command gets from the process it runs in.
@@ -39,6 +40,8 @@ type Env struct {
 
 	Hooks    []string // patterns of the files that start intact; nil: selfGlobs
 	Crontabs []string // patterns of the crontabs that may name intact; nil: crontabs
+
+	Explainers []rules.Explainer // asked besides the manifests of what is expected
 
 	Quiet     bool
 	Verbose   bool

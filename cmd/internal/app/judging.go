@@ -25,8 +25,9 @@ const manyChanges = 1000
 
 // step is one change, or one finding of the change before it.
 type step struct {
-	change  *diff.Change // nil: a finding
-	finding rules.Finding
+	change    *diff.Change // nil: a finding
+	explained *rules.Explanation
+	finding   rules.Finding
 }
 
 // judging decodes and judges the changes of a check in a goroutine of its own,
@@ -37,6 +38,9 @@ type judging struct {
 	full, free chan []step
 	steps      []step
 	bytes      int
+	explain    *explaining
+	said       *rules.Explanation // of the change that was passed on last
+	sha256     string             // of what it brought
 	done       <-chan struct{}
 	cause      func() error
 }
@@ -46,7 +50,7 @@ type judging struct {
 func (c *check) judged(ctx context.Context, do func(*step) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	j := &judging{full: make(chan []step, batchQueue), free: make(chan []step, batchQueue+2), done: ctx.Done(),
+	j := &judging{explain: c.explain, full: make(chan []step, batchQueue), free: make(chan []step, batchQueue+2), done: ctx.Done(),
 		cause: func() error { return context.Cause(ctx) }}
 	var failed error
 	go func() {
@@ -79,9 +83,9 @@ func (c *check) judged(ctx context.Context, do func(*step) error) error {
 
 // produce fills batches with the changes and what the rules say of them.
 func (c *check) produce(ctx context.Context, j *judging) error {
-	changes := j.changes(c.result.Changes())
+	changes := j.changes(ctx, c.result.Changes())
 	if c.sets["integrity"] {
-		in := rules.Input{Changes: changes, Rows: c.rows, Floor: c.scope.floors()}
+		in := rules.Input{Changes: changes, Rows: c.rows, Explain: c.explain, Floor: c.scope.floors()}
 		if err := integrity.New(integrity.Options{}).Judge(ctx, in, j.finding); err != nil {
 			return err
 		}
@@ -95,12 +99,14 @@ func (c *check) produce(ctx context.Context, j *judging) error {
 	return j.send()
 }
 
-// changes passes changes on and puts each in the batch.
-func (j *judging) changes(seq iter.Seq2[*diff.Change, error]) iter.Seq2[*diff.Change, error] {
+// changes passes changes on and puts each in the batch with what explains it.
+func (j *judging) changes(ctx context.Context, seq iter.Seq2[*diff.Change, error]) iter.Seq2[*diff.Change, error] {
 	return func(yield func(*diff.Change, error) bool) {
 		for ch, err := range seq {
 			if err == nil {
-				err = j.add(step{change: ch}, weight(ch))
+				j.said = j.explain.of(ctx, ch)
+				j.sha256 = j.explain.sha256(ch)
+				err = j.add(step{change: ch, explained: j.said}, weight(ch))
 			}
 			if !yield(ch, err) || err != nil {
 				return
@@ -109,7 +115,12 @@ func (j *judging) changes(seq iter.Seq2[*diff.Change, error]) iter.Seq2[*diff.Ch
 	}
 }
 
-func (j *judging) finding(f rules.Finding) error { return j.add(step{finding: f}, 0) }
+// finding puts a finding of the change that was passed on last in the batch.
+func (j *judging) finding(f rules.Finding) error {
+	f.Explain(j.said)
+	f.SHA256 = j.sha256
+	return j.add(step{finding: f}, 0)
+}
 
 // add puts a step in the batch, which goes out when it is full.
 func (j *judging) add(s step, bytes int) error {
@@ -184,6 +195,11 @@ func (c *check) tell(ctx context.Context) error {
 		c.quick.doubt(s.change)
 		if w == nil {
 			return nil
+		}
+		if s.explained != nil {
+			if err := w.Explain(s.explained.Append(nil)); err != nil {
+				return err
+			}
 		}
 		return w.AddEncoded(encoded, c.seen)
 	})

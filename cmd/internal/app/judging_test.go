@@ -168,7 +168,7 @@ func TestJudgingBytes(t *testing.T) {
 			}
 		}
 	}
-	for ch := range j.changes(seq) {
+	for ch := range j.changes(context.Background(), seq) {
 		if err := j.finding(rules.Finding{Diff: ch}); err != nil {
 			t.Fatal(err)
 		}

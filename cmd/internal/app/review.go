@@ -138,6 +138,9 @@ func (w *waiting) collect(ctx context.Context) error {
 	changes := func(yield func(*diff.Change, error) bool) {
 		for c, err := range w.a.set.Changes() {
 			n, w.since = n+1, c.FirstSeen
+			if err == nil {
+				err = w.a.keep(c)
+			}
 			if !yield(c.Change, err) {
 				return
 			}
@@ -302,7 +305,9 @@ func (w *waiting) wanted(numbers []int32, at func(k int, since time.Time)) iter.
 			}
 			var c *diff.Change
 			if err == nil {
-				c, err = diff.DecodeChange(slices.Clone(e.Bytes))
+				if c, err = diff.DecodeChange(slices.Clone(e.Bytes)); err == nil {
+					err = w.a.keep(baseline.PendingChange{Change: c, Explained: e.Explained})
+				}
 			}
 			at(k, e.FirstSeen)
 			if !yield(c, err) || err != nil {

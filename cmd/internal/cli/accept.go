@@ -13,7 +13,9 @@ func (p *program) acceptCommand() *cli.Command {
 		Name: "accept", Usage: "make what the last full check reported part of a new generation; without --all or --path a review on the terminal", ArgsUsage: "[REQUEST…]",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "report", Usage: "the report `ID` (default: the last check)"},
-			&cli.BoolFlag{Name: "all", Usage: "everything that was reported, critical findings excepted"},
+			&cli.BoolFlag{Name: "explained", Usage: "what was reported as explained by a signature, whatever its severity would be without"},
+			&cli.BoolFlag{Name: "attributed", Usage: "what was reported as attributed to a source, critical findings excepted"},
+			&cli.BoolFlag{Name: "all", Usage: "everything that was reported, critical findings excepted that no signature explains"},
 			&cli.StringSliceFlag{Name: "path", Usage: "what was reported of paths that match `GLOB`, a pattern of the policy; critical findings too"},
 			&cli.StringFlag{Name: "reason", Usage: "why: mandatory"},
 			&cli.BoolFlag{Name: "rebase", Usage: "leave what the baseline has another value of by now, list it, and accept the rest"},
@@ -42,7 +44,7 @@ func (p *program) accept(c *cli.Context) (app.Outcome, error) {
 	}
 	return app.Accept(p.ctx, &p.env, app.AcceptOptions{
 		Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"), SignWith: c.String("sign-with"),
-		Export: c.String("export"), Rebase: c.Bool("rebase"),
+		Export: c.String("export"), Rebase: c.Bool("rebase"), Explained: c.Bool("explained"), Attributed: c.Bool("attributed"),
 	})
 }
 
@@ -58,7 +60,7 @@ func acceptFlags(c *cli.Context) error {
 		approve, apply bool // whether it goes with them
 		alone          bool // or without both
 	}{
-		{"report", false, false, true}, {"all", false, false, true}, {"path", false, false, true}, {"export", false, false, true}, {"rebase", false, false, true},
+		{"report", false, false, true}, {"all", false, false, true}, {"explained", false, false, true}, {"attributed", false, false, true}, {"path", false, false, true}, {"export", false, false, true}, {"rebase", false, false, true},
 		{"reason", true, false, true}, {"dry-run", true, false, true}, {"sign-with", true, false, true},
 		{"output", true, false, false}, {"expect-root", true, false, false},
 	} {
