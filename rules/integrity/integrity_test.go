@@ -240,6 +240,43 @@ func TestTold(t *testing.T) {
 	}
 }
 
+// by explains changes by their path.
+type by map[entry.Path]string
+
+func (b by) Explain(_ context.Context, c *diff.Change) (rules.Explanation, bool) {
+	level, ok := b[c.Path]
+	return rules.Explanation{Level: level}, ok
+}
+
+// A name that is explained less well than the one that stands for it is told by
+// itself.
+func TestToldAndExplained(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		by   by
+		want string
+	}{
+		{"nobody", by{}, "fim.content medium"},
+		{"both", by{"/etc/a": rules.Signed, "/etc/b": rules.Signed}, "fim.content info"},
+		{"first-alone", by{"/etc/a": rules.Signed}, "fim.content info, fim.content medium"},
+		{"second-weaker", by{"/etc/a": rules.Signed, "/etc/b": rules.Attributed}, "fim.content info, fim.content medium"},
+		{"second-alone", by{"/etc/b": rules.Signed}, "fim.content medium"},
+		{"attributed", by{"/etc/a": rules.Attributed}, "fim.content medium, fim.content medium"},
+	} {
+		a, b := changed("/etc/a", all, file(0o644), written), changed("/etc/b", all, file(0o644), written)
+		a.Links, b.LinkOf = []entry.Path{"/etc/b"}, "/etc/a"
+		var got []rules.Finding
+		seq := func(yield func(*diff.Change, error) bool) { _ = yield(a, nil) && yield(b, nil) }
+		err := rules.Run(context.Background(), []rules.Set{New(Options{})}, rules.Input{Changes: seq, Explain: tc.by}, func(f rules.Finding) error {
+			got = append(got, f)
+			return nil
+		})
+		if err != nil || short(got) != tc.want {
+			t.Errorf("%s: got %q, want %q, %v", tc.name, short(got), tc.want, err)
+		}
+	}
+}
+
 func TestReasonsAndTechniques(t *testing.T) {
 	f := run(t, nil, changed("/usr/bin/su", all, file(0o755), written, chmod(0o4777)))[0]
 	if f.Rule != ruleSetuid || len(f.Reasons) < 3 || !slices.Contains(f.Reasons, "gains: runs with the rights of user 0 (root)") {

@@ -16,6 +16,7 @@ import (
 
 	"intact/cmd/internal/app"
 	"intact/cmd/internal/cli"
+	"intact/rules"
 )
 
 // childEnv makes the test binary the program itself: its arguments are then a
@@ -54,6 +55,7 @@ type site struct {
 	chance io.Reader     // app.Env.Random
 	hooks  []string      // app.Env.Hooks
 	tabs   []string      // app.Env.Crontabs
+	known  []rules.Explainer
 }
 
 // newSite makes an empty tree that the lines of the policy select. Each $T in
@@ -91,7 +93,7 @@ func (s *site) write(name, text string) {
 
 func (s *site) env(stdout, stderr io.Writer) *app.Env {
 	return &app.Env{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "test",
-		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks, Crontabs: s.tabs,
+		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks, Crontabs: s.tabs, Explainers: s.known,
 		Config: s.config, State: s.state, Root: "/", Workers: 3}
 }
 
@@ -169,7 +171,9 @@ type line struct {
 	Links, Links_B64        []string
 	New, Known              bool
 	Reason, Detail, Verdict string
-	Severity                string
+	Severity, Raw_Severity  string
+	Explained               *rules.Explanation
+	SHA256                  string
 	Exit                    int
 	Exits                   []int
 	Counts                  map[string]json.RawMessage
