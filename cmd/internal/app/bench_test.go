@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/expect"
 	"intact/scanner/entry"
 )
 
@@ -130,4 +132,63 @@ func BenchmarkChanged(b *testing.B) {
 	n := float64(b.N) * benchChanges
 	b.ReportMetric(float64(used.Microseconds())/n, "cpu-µs/change")
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/n, "µs/change")
+}
+
+// BenchmarkExplained is a check of as many changes as BenchmarkJudge's fivefold,
+// each of which the last of some manifests accounts for.
+func BenchmarkExplained(b *testing.B) {
+	const n = 5 * benchChanges
+	for _, on := range []bool{false, true} {
+		b.Run(fmt.Sprintf("manifests=%v", on), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				c := benchCheck(b, b.TempDir())
+				spool := spooled(b, c, n)
+				var err error
+				if c.result, err = spool.Finish(context.Background(), nil); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				if on {
+					c.explain = &explaining{contents: &contents{}, by: []rules.Explainer{expect.New([]expect.Source{{Manifest: wholeManifest(b, c)}}, nil)}}
+				}
+				if err = c.judge(context.Background()); err == nil {
+					err = c.finish()
+				}
+				if got := c.paper.w.Tally().Explained; err != nil || (got == n) != on {
+					b.Fatalf("%d explained, %v", got, err)
+				}
+				b.StopTimer()
+				spool.Close()
+				c.paper.abort()
+				c.gen.Close()
+				c.close()
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// wholeManifest says of each change of c what it brought.
+func wholeManifest(b testing.TB, c *check) *expect.Manifest {
+	b.Helper()
+	var text bytes.Buffer
+	w, err := expect.NewWriter(&text, expect.Header{Label: "all"})
+	for ch, cerr := range c.result.Changes() {
+		if err == nil {
+			err = cerr
+		}
+		if err == nil {
+			e := ch.New
+			err = w.Add(&expect.Line{Path: ch.Path, Kind: e.Kind, Mode: e.Mode, Size: e.Size, BLAKE3: e.Digest, Known: true})
+		}
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	m, err := expect.Parse("all", text.Bytes())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return m
 }

@@ -65,17 +65,19 @@ func TestExplainedLevels(t *testing.T) {
 	}
 	s.write("signed-leader", "old")
 	s.must(os.Link(filepath.Join(s.tree, "signed-leader"), filepath.Join(s.tree, "signed-link")), os.Link(filepath.Join(s.tree, "signed-leader"), filepath.Join(s.tree, "zz")))
+	s.write("attributed-leader", "old")
+	s.must(os.Link(filepath.Join(s.tree, "attributed-leader"), filepath.Join(s.tree, "signed-better")))
 	s.want(s.init(), 0)
-	for _, n := range append(names, "signed-leader") {
+	for _, n := range append(names, "signed-leader", "attributed-leader") {
 		s.write(n, "new, and longer")
 	}
 	s.must(os.Remove(filepath.Join(s.tree, "attributed-gone")))
 	first := []string{"signed-a info/medium signed", "signed-leader info/medium signed", "grave/signed-b info/critical signed"}
-	weak := []string{"attributed-a medium/medium attributed", "attributed-gone low/low attributed"}
+	weak := []string{"attributed-a medium/medium attributed", "attributed-gone low/low attributed", "attributed-leader medium/medium attributed"}
 	rest := []string{"local-a medium/medium local", "other-a medium", "zz medium", "grave/attributed-b critical/critical attributed", "grave/other-b critical"}
 	r := s.want(s.check(), 1)
 	s.same("check", s.told(r), slices.Concat(first, weak, rest)...)
-	if got := of(parse(t, r.stdout), "trailer")[0].Counts["explained"]; string(got) != "7" {
+	if got := of(parse(t, r.stdout), "trailer")[0].Counts["explained"]; string(got) != "8" {
 		t.Errorf("explained: %s", got)
 	}
 
@@ -83,6 +85,7 @@ func TestExplainedLevels(t *testing.T) {
 	if !strings.Contains(r.stderr, "1 critical findings stay pending") {
 		t.Errorf("stderr: %s", r.stderr)
 	}
+	first = append(first, "signed-better info/medium signed") // which stood behind one that was taken
 	s.same("after --attributed", s.told(s.want(s.check(), 1)), slices.Concat(first, rest)...)
 	s.want(s.acceptLevel(true, false), 0)
 	s.same("after --explained", s.told(s.want(s.check(), 1)), rest...)
