@@ -62,7 +62,7 @@ func (a *accept) choose(ctx context.Context) error {
 		a.stays = append(a.stays, fmt.Sprintf("%d critical findings stay pending: accept them by --path", critical))
 	}
 	if unexplained > 0 && a.byLevel() {
-		a.stays = append(a.stays, fmt.Sprintf("%s not explained so and stay pending", counted(unexplained, "finding")))
+		a.stays = append(a.stays, "left pending, because not explained so: "+counted(unexplained, "finding"))
 	}
 	a.stays = append(a.stays, a.fallen...)
 	if lost > 0 {
