@@ -42,7 +42,9 @@ var edges = map[string][]string{
 	"rules":           {"baseline/diff", "scanner/entry"},
 	"rules/integrity": {"rules", "baseline/diff", "scanner/entry"},
 	"rules/facts":     {},
-	"rules/pkgdb":     {"scanner/entry"},
+	"rules/pkgdb":     {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "scanner/entry"},
+	"rules/pkgdb/rpm": {"rules/pkgdb/pgp", "scanner/entry"},
+	"rules/pkgdb/pgp": {},
 	"rules/hashlist":  {},
 	"rules/packages":  {"rules", "scanner/entry"},
 	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
@@ -72,6 +74,7 @@ const benchmarks = "benchmarks"
 // owners names the packages that may import a third-party module: everything
 // else goes through them. A name that ends in "/..." is a whole tree.
 var owners = map[string][]string{
+	"github.com/ProtonMail/go-crypto": {"rules/pkgdb/pgp"},
 	"github.com/zeebo/blake3":         {"scanner/digest"},
 	"lukechampine.com/blake3":         {"scanner/digest"},
 	"go.yaml.in/yaml/v3":              {"scanner/strict"},
