@@ -105,7 +105,7 @@ func (q *query) claim(pkg, listed string, s spelling) {
 		return // by lists its own file here, all others have theirs elsewhere
 	}
 	a := &q.out[s.index]
-	o := Owner{Package: pkg, Listed: entry.Path(listed), Diverted: s.diverted}
+	o := Owner{Package: pkg, Listed: entry.Path(listed), Diverted: s.diverted, Level: Local}
 	for _, have := range a.Owners {
 		if have.Package == pkg {
 			return // under another spelling

@@ -1,9 +1,10 @@
 // Package pkgdb says which package owns a path, by the package database of the
-// root that is looked at. It reads through Root alone.
+// root that is looked at, of dpkg or of rpm. It reads through Root alone.
 //
-// A local database is weak evidence: it is not signed, and who can replace a
-// file can replace what the database says of it. It is read as what it is,
-// text that an intruder may have written: line by line, in bounded memory.
+// A local database is weak evidence: who can replace a file can replace what the
+// database says of it. That of dpkg is not signed; that of rpm holds what the
+// builder of a package signed, which counts where Trust has the key. Both are
+// read as what they are, bytes that an intruder may have written, in bounded memory.
 package pkgdb
 
 import (
@@ -14,13 +15,16 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
+	"intact/rules/pkgdb/pgp"
 	"intact/scanner/entry"
 )
 
 // Root is where the database is read from. Links are followed inside the root.
 type Root interface {
-	// Open opens a regular file; fs.ErrNotExist if there is none.
+	// Open opens a regular file; fs.ErrNotExist if there is none. The database
+	// of rpm is read only where what it returns is an rpm.Source too.
 	Open(p entry.Path) (io.ReadCloser, error)
 	// List calls each for every name in a directory, in any order.
 	List(dir entry.Path, each func(name string, k entry.Kind) error) error
@@ -40,6 +44,8 @@ const (
 	Unknown  State = "unknown"     // the reason says why
 	Absent   State = "no database" // this root has none that is known here
 	Weakness       = "local database, unsigned"
+	Vouched        = "signed"
+	Broken         = "local database, damaged"
 )
 
 // Answer is what is known of one path.
@@ -59,7 +65,36 @@ type Owner struct {
 	Conffile bool       // the administrator may edit it
 	Diverted bool       // the package's own path was diverted to the one asked for
 	MD5      string     // of the content, lower-case hex; "" where the database has none
+	SHA256   string     // likewise
+
+	Level     Level     // who says so
+	Why       string    // it is no higher; unescaped
+	Key       string    // fingerprint of the pinned key that signed; "" if none
+	Vendor    string    // as the package says
+	Installed time.Time // zero where it is not known
+	Ghost     bool      // made on the host: the package only claims the name
+	Loose     bool      // the package does not hold it to its digest
+	Displaced bool      // not installed, or another package put its own there
+	File      *File     // nil where the database does not say
 }
+
+// File is what a package has at a path, besides its content.
+type File struct {
+	Mode        *uint16 // with the type, as in st_mode; nil: any
+	User, Group string  // names
+	Target      string  // of a symbolic link
+	Caps        string  // as cap_to_text(3) writes them
+}
+
+// Level says how far what is said of a package can be trusted.
+type Level string
+
+// The levels.
+const (
+	Signed Level = "signed" // by a pinned key, with digests of its files
+	Local  Level = "local"  // the database alone says so
+	None   Level = "none"   // the database contradicts itself
+)
 
 // Bounds of what is kept and of what is read, in entries and in bytes.
 const (
@@ -75,55 +110,57 @@ const (
 	dpkgDiversions = entry.Path("/var/lib/dpkg/diversions")
 )
 
-// rpmFolders hold a database that is not read yet.
-var rpmFolders = [...]entry.Path{"/var/lib/rpm", "/usr/lib/sysimage/rpm"}
+// Trust is what signatures of packages are held against. The zero value trusts
+// nobody: every level is local at most.
+type Trust struct {
+	RPM *pgp.Keyring // of those who build packages of rpm
+	At  time.Time    // the present, by which keys are valid
+}
+
+// Owners answers without trust in anybody's signature.
+func Owners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
+	return Trust{}.Owners(ctx, r, paths)
+}
 
 // Owners answers for each of paths, which are free of links above their last
-// name: one pass over the lists of files for all of them. An error is ctx's;
+// name: one pass over the database for all of them. An error is ctx's;
 // what cannot be read is Unknown with its reason.
-func Owners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
-	out := make([]Answer, len(paths))
-	if a := which(r); a.State != "" {
+func (t Trust) Owners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
+	switch kind, a := which(r); kind {
+	case kindRPM:
+		return t.rpmOwners(ctx, r, paths)
+	case "":
+		out := make([]Answer, len(paths))
 		for i := range out {
 			out[i] = a
 		}
 		return out, nil
 	}
-	q := &query{root: r, out: out, wanted: map[string][]spelling{}}
+	q := &query{root: r, out: make([]Answer, len(paths)), wanted: map[string][]spelling{}}
 	err := q.run(ctx, paths)
-	for i := range out { // lists come in no order
-		slices.SortFunc(out[i].Owners, func(a, b Owner) int { return strings.Compare(a.Package, b.Package) })
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	for i := range out {
-		switch {
-		case err != nil:
-			out[i] = Answer{State: Unknown, Reason: err.Error()}
-		case len(out[i].Owners) > 0:
-			out[i].State = Owned
-		default:
-			out[i].State = NoOwner
-		}
-	}
-	return out, nil
+	return concluded(ctx, q.out, len(paths), err)
 }
 
-// which looks for a database: the answer is empty where it is one of dpkg, and
-// else that for every path.
-func which(r Root) Answer {
+// The kinds of databases.
+const (
+	kindDpkg = "dpkg"
+	kindRPM  = "rpm"
+)
+
+// which looks for a database. Where there is none, the answer is that for every
+// path.
+func which(r Root) (kind string, a Answer) {
 	for i, p := range append([]entry.Path{dpkgStatus}, rpmFolders[:]...) {
 		switch _, ok, err := r.Real(p); {
 		case err != nil:
-			return Answer{State: Unknown, Reason: fmt.Sprintf("look for %q: %v", p, err)}
+			return "", Answer{State: Unknown, Reason: fmt.Sprintf("look for %q: %v", p, err)}
 		case ok && i == 0:
-			return Answer{}
+			return kindDpkg, Answer{}
 		case ok:
-			return Answer{State: Unknown, Reason: "rpm database not read"}
+			return kindRPM, Answer{}
 		}
 	}
-	return Answer{State: Absent}
+	return "", Answer{State: Absent}
 }
 
 // spelling is one way in which the database may name a path that was asked for.
@@ -145,7 +182,7 @@ type query struct {
 type claim struct{ index, owner int }
 
 func (q *query) run(ctx context.Context, paths []entry.Path) error {
-	links, err := q.topLinks()
+	links, err := linksIn(q.root, "/")
 	if err != nil {
 		return err
 	}
@@ -177,22 +214,22 @@ func (q *query) want(path string, s spelling) {
 	}
 }
 
-// topLinks returns the links in "/" that lead to folders, /bin to /usr/bin on a
-// merged-usr system: packages may list paths through them.
-func (q *query) topLinks() (map[entry.Path]entry.Path, error) {
+// linksIn returns the links in a folder that lead to folders, /bin to /usr/bin on
+// a merged-usr system: packages may list paths through them.
+func linksIn(r Root, dir entry.Path) (map[entry.Path]entry.Path, error) {
 	links := map[entry.Path]entry.Path{}
-	err := q.root.List("/", func(name string, k entry.Kind) error {
-		p := entry.Path("/" + name)
+	err := r.List(dir, func(name string, k entry.Kind) error {
+		p := dir.Join([]byte(name))
 		if k != entry.Symlink && k != entry.KindUnknown || len(links) == maxAliases {
 			return nil
 		}
-		if to, ok, err := q.root.Real(p); err == nil && ok && to != p { // one that leads astray leads nowhere
+		if to, ok, err := r.Real(p); err == nil && ok && to != p { // one that leads astray leads nowhere
 			links[p] = to
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find links in /: %w", err)
+		return nil, fmt.Errorf("find links in %q: %w", dir, err)
 	}
 	return links, nil
 }
