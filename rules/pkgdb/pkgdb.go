@@ -9,6 +9,7 @@ package pkgdb
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -38,14 +39,15 @@ type State string
 
 // The states.
 const (
-	NotAsked State = "not asked" // what was found is no file of this root
-	Owned    State = "owned"
-	NoOwner  State = "no package"
-	Unknown  State = "unknown"     // the reason says why
-	Absent   State = "no database" // this root has none that is known here
-	Weakness       = "local database, unsigned"
-	Vouched        = "signed"
-	Broken         = "local database, damaged"
+	NotAsked   State = "not asked" // what was found is no file of this root
+	Owned      State = "owned"
+	NoOwner    State = "no package"
+	Unknown    State = "unknown"     // the reason says why
+	Absent     State = "no database" // this root has none that is known here
+	Weakness         = "local database, unsigned"
+	Vouched          = "signed"
+	Unverified       = "local database, not verified"
+	Broken           = "local database, damaged"
 )
 
 // Answer is what is known of one path.
@@ -84,6 +86,17 @@ type File struct {
 	User, Group string  // names
 	Target      string  // of a symbolic link
 	Caps        string  // as cap_to_text(3) writes them
+}
+
+// HasDigest reports whether the package says what the content is.
+func (o *Owner) HasDigest() bool { return o.SHA256 != "" || o.MD5 != "" }
+
+// Holds reports whether content with these digests is the package's.
+func (o *Owner) Holds(md5 [16]byte, sha256 [32]byte) bool {
+	if o.SHA256 != "" {
+		return o.SHA256 == hex.EncodeToString(sha256[:])
+	}
+	return o.MD5 == hex.EncodeToString(md5[:])
 }
 
 // Level says how far what is said of a package can be trusted.

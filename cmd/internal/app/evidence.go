@@ -11,7 +11,6 @@ import (
 
 	"intact/rules/facts"
 	"intact/rules/hashlist"
-	"intact/rules/pkgdb"
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
 )
@@ -82,12 +81,15 @@ func (v *verify) askPackages(ctx context.Context, batch []*subject) error {
 			paths, of = append(paths, s.real), append(of, s)
 		}
 	}
-	answers, err := pkgdb.Owners(ctx, packageRoot{v.root}, paths)
+	answers, err := v.owners(ctx, paths)
 	if err != nil {
 		return err
 	}
 	for i, a := range answers {
 		of[i].pkg = a
+		for k := range a.Owners {
+			of[i].beside = append(of[i].beside, v.beside(of[i], &a.Owners[k]))
+		}
 	}
 	return nil
 }

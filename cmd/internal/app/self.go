@@ -79,6 +79,7 @@ func (s *session) selfParts() map[entry.Path]string {
 	}
 	add(partConfig, s.cfg.Sources...)
 	add(partTrust, s.cfg.Signing.TrustedSigners, s.cfg.Signing.RevokedKeys, s.keyFile(ownSigners))
+	add(partTrust, s.cfg.Packages.RPMKeys...)
 	for _, r := range roles {
 		if src := s.source(r); filepath.IsAbs(src) {
 			add(partKey, src)

@@ -19,6 +19,7 @@ import (
 	"intact/baseline/seal"
 	"intact/cmd/internal/config"
 	"intact/report"
+	"intact/rules/pkgdb/pgp"
 	"intact/scanner/digest"
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
@@ -38,7 +39,8 @@ type session struct {
 
 	own         *seal.Signers // the host's own keys, by its own list
 	readReports map[report.Stored]judgement
-	remarked    []string // notes for the report
+	remarked    []string     // notes for the report
+	rpmRing     *pgp.Keyring // see rpmKeys; nil until asked for
 }
 
 // open reads the configuration and opens the root and the state folder.

@@ -1,9 +1,6 @@
 package app
 
 import (
-	"crypto/md5"
-	"encoding/hex"
-
 	"intact/rules/pkgdb"
 	"intact/scanner"
 	"intact/scanner/entry"
@@ -63,6 +60,7 @@ type subject struct {
 	uncovers bool       // the policy does not compare the content of this file
 
 	pkg       pkgdb.Answer
+	beside    [][]besides // of each owner: what besides the content is not as it has it
 	good, bad []listed
 	run       *running // nil: not looked at because it runs
 	runBy     []process
@@ -202,25 +200,26 @@ const (
 
 // content holds the content against what a package says of it.
 func (s *subject) content(o *pkgdb.Owner) string {
-	if o.MD5 == "" || s.look == nil || s.look.Entry.Have&entry.Content == 0 {
+	if !o.HasDigest() || s.look == nil || s.look.Entry.Have&entry.Content == 0 {
 		return contentUnknown
 	}
-	if sum := s.look.MD5; o.MD5 == hex.EncodeToString(sum[:md5.Size]) {
+	if o.Holds(s.look.MD5, s.look.SHA256) {
 		return contentMatches
 	}
 	return contentDiffers
 }
 
-// packageDiffers reports whether a package says that the content is another.
-// What the administrator may edit does not count.
+// packageDiffers reports whether a package says that the content is another, or
+// what else it says of the file. What the administrator may edit does not count.
 func (s *subject) packageDiffers() bool {
 	differs := false
 	for i := range s.pkg.Owners {
 		o := &s.pkg.Owners[i]
+		other := i < len(s.beside) && len(s.beside[i]) > 0
 		switch c := s.content(o); {
-		case c == contentMatches:
+		case !other && (c == contentMatches || c == contentUnknown && o.File != nil):
 			return false
-		case c == contentDiffers && !o.Conffile:
+		case (other || c == contentDiffers && !o.Loose) && !o.Conffile:
 			differs = true
 		}
 	}

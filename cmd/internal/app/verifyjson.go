@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/hex"
+	"time"
 
 	"intact/report"
 	"intact/rules/pkgdb"
@@ -116,6 +117,22 @@ type jsonOwner struct {
 	Content  string `json:"content"`
 	Conffile bool   `json:"conffile,omitempty"`
 	Diverted bool   `json:"diverted,omitempty"`
+
+	Level     pkgdb.Level `json:"level,omitempty"`
+	Reason    string      `json:"reason,omitempty"`
+	Key       string      `json:"key,omitempty"`
+	Vendor    string      `json:"vendor,omitempty"`
+	Installed *time.Time  `json:"installed,omitempty"`
+	Ghost     bool        `json:"ghost,omitempty"`
+	Displaced bool        `json:"displaced,omitempty"`
+	Differs   []jsonWant  `json:"differs,omitempty"` // besides the content
+}
+
+// jsonWant is what a package has and the disk has not.
+type jsonWant struct {
+	Name    string `json:"name"`
+	Want    string `json:"want"`
+	WantB64 []byte `json:"want_b64,omitempty"`
 }
 
 type jsonHit struct {
@@ -208,14 +225,30 @@ func (s *subject) jsonOwned() jsonOwned {
 	case "":
 		j.State = pkgdb.NotAsked
 	case pkgdb.Owned:
-		j.Trust = pkgdb.Weakness
+		for i := range s.pkg.Owners { // the weakest word counts
+			if o := &s.pkg.Owners[i]; i == 0 || o.Level != pkgdb.Signed {
+				j.Trust = levelWords(o)
+			}
+		}
 	}
 	for i := range s.pkg.Owners {
 		o := &s.pkg.Owners[i]
 		name, _ := report.Coded(o.Package)
 		version, _ := report.Coded(o.Version)
 		status, _ := report.Coded(o.Status)
-		j.Owners = append(j.Owners, jsonOwner{name, version, status, s.content(o), o.Conffile, o.Diverted})
+		vendor, _ := report.Coded(o.Vendor)
+		jo := jsonOwner{Package: name, Version: version, Status: status, Content: s.content(o), Conffile: o.Conffile, Diverted: o.Diverted,
+			Level: o.Level, Reason: report.Prose(o.Why), Key: o.Key, Vendor: vendor, Ghost: o.Ghost, Displaced: o.Displaced}
+		if !o.Installed.IsZero() {
+			jo.Installed = &o.Installed
+		}
+		if i < len(s.beside) {
+			for _, b := range s.beside[i] {
+				shown, raw := report.Coded(b.want)
+				jo.Differs = append(jo.Differs, jsonWant{b.name, shown, raw})
+			}
+		}
+		j.Owners = append(j.Owners, jo)
 	}
 	return j
 }

@@ -97,7 +97,7 @@ func (s *subject) packageWords() string {
 		return ""
 	}
 	if n := len(s.pkg.Owners) + s.pkg.More; n > 1 && s.look != nil && s.look.Entry.Kind != entry.File {
-		return fmt.Sprintf("%d packages list it (%s)", n, pkgdb.Weakness)
+		return fmt.Sprintf("%d packages list it (%s)", n, levelWords(&s.pkg.Owners[0]))
 	}
 	var list []string
 	for i := range s.pkg.Owners {
@@ -116,7 +116,18 @@ func (s *subject) packageWords() string {
 		if o.Diverted {
 			c += ", diverted"
 		}
-		list = append(list, w+" ("+pkgdb.Weakness+": "+c+")")
+		if o.Ghost {
+			c += ", made on the host"
+		}
+		if o.Displaced {
+			c += ", not installed from it"
+		}
+		if i < len(s.beside) {
+			for _, b := range s.beside[i] {
+				c += ", " + b.name + " differs"
+			}
+		}
+		list = append(list, w+" ("+levelWords(o)+": "+c+")")
 	}
 	if s.pkg.More > 0 {
 		list = append(list, fmt.Sprintf("%d more", s.pkg.More))
@@ -154,6 +165,7 @@ func (v *verify) details(s *subject) (d []string) {
 	if u := s.unknown &^ entry.Content; u != 0 {
 		add("not read when the baseline was made: %s", u)
 	}
+	d = append(d, s.packageLines()...)
 	d = append(d, runningLines(s)...)
 	if s.look != nil {
 		for i := range s.look.Gaps {

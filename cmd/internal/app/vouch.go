@@ -3,8 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"fmt"
 	"runtime"
 	"slices"
@@ -63,7 +61,7 @@ func (v *vouch) findings(ctx context.Context, s *session, contents bool) (list [
 	for i, f := range v.files {
 		paths[i] = f.path
 	}
-	answers, err := pkgdb.Owners(ctx, packageRoot{s.root}, paths)
+	answers, err := s.owners(ctx, paths)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,19 +139,18 @@ func differs(ctx context.Context, x *scanner.Examiner, p entry.Path, owners []pk
 			r = said{unread: true}
 		}
 	}()
-	if !slices.ContainsFunc(owners, func(o pkgdb.Owner) bool { return o.MD5 != "" }) {
+	if !slices.ContainsFunc(owners, func(o pkgdb.Owner) bool { return o.HasDigest() }) {
 		return said{}
 	}
 	look, err := x.Path(ctx, p, nil)
 	if err != nil || look.Entry.Have&entry.Content == 0 {
 		return said{unread: true}
 	}
-	sum := hex.EncodeToString(look.MD5[:md5.Size])
 	for i := range owners {
 		switch o := &owners[i]; {
-		case o.MD5 == sum || o.Conffile:
+		case o.Conffile || o.Loose || o.HasDigest() && o.Holds(look.MD5, look.SHA256):
 			return said{}
-		case o.MD5 != "":
+		case o.HasDigest():
 			r.other = o.Package
 		}
 	}

@@ -24,6 +24,8 @@
 //	  report_key: /…         # the default: keys in the state folder, made by init
 //	  trusted_signers: /…    # as ALLOWED SIGNERS of ssh-keygen(1)
 //	  revoked_keys: /…       # a KRL or a list of public keys
+//	packages:
+//	  rpm_keys: [/…]         # files of OpenPGP keys whose packages count as signed
 //	expect_root: blake3:…    # the root that the baseline must have, or a file with it
 //
 // Paths, excludes and file-system types of all files add up, and a path that
@@ -88,6 +90,8 @@ type Config struct {
 	Quick   Quick
 	Reports Reports
 	Signing Signing
+
+	Packages Packages
 
 	// ExpectRoot is a digest of a root, the short form of one, or the absolute
 	// name of a file that holds either; "": any root.
@@ -299,6 +303,7 @@ func (c *Config) settings(root *strict.Node) {
 		c.Quick.take(n)
 	}
 	c.trust(root)
+	c.packages(root)
 }
 
 func (q *Quick) take(n *strict.Node) {

@@ -118,7 +118,7 @@ func readFull(f io.ReaderAt, b []byte, off int64) error {
 		return nil
 	}
 	if err == io.EOF || err == nil {
-		return broken("it ends at byte %d", off+int64(n))
+		return broken("it ends before byte %d", off+int64(len(b)))
 	}
 	return err
 }
