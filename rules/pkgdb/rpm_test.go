@@ -159,13 +159,18 @@ func TestRPMLevels(t *testing.T) {
 		{"other-key", "small.sqlite", "", keys(t, "brief.asc"), pkgdb.Local, "not pinned"},
 		{"unsigned", "wal.sqlite", "", keys(t, "rsa.asc"), pkgdb.Local, "no signature"},
 		{"by-the-log", "wal.sqlite", "wal.sqlite-wal", keys(t, "rsa.asc"), pkgdb.Signed, ""},
+		{"md5", "md5.ndb", "", keys(t, "rsa.asc"), pkgdb.Local, "digests of files are md5"},
 		{"edited", "", "", keys(t, "rsa.asc"), pkgdb.None, "its own digest"},
 	} {
 		db := edited
 		if tt.db != "" {
 			db = data(t, tt.db)
 		}
-		r := image(t, "/var/lib/rpm", "rpmdb.sqlite", db)
+		file := "rpmdb.sqlite"
+		if strings.HasSuffix(tt.db, ".ndb") {
+			file = "Packages.db"
+		}
+		r := image(t, "/var/lib/rpm", file, db)
 		if tt.log != "" {
 			if err := os.WriteFile(r.dir+"/var/lib/rpm/rpmdb.sqlite-wal", data(t, tt.log), 0o644); err != nil {
 				t.Fatal(err)
@@ -176,7 +181,7 @@ func TestRPMLevels(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", tt.name, a, err)
 		}
 		o := a[0].Owners[0]
-		if o.Level != tt.level || !strings.Contains(o.Why, tt.why) || (o.Why == "") != (tt.why == "") || (o.Key != "") != (tt.level == pkgdb.Signed) {
+		if o.Level != tt.level || !strings.Contains(o.Why, tt.why) || (o.Why == "") != (tt.why == "") || (o.Key != "") != (tt.level == pkgdb.Signed || tt.name == "md5") {
 			t.Errorf("%s: %+v", tt.name, o)
 		}
 	}

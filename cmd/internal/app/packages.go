@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,7 +50,7 @@ func readKeyring(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("not a regular file")
+		return nil, errors.New("not a regular file")
 	}
 	return io.ReadAll(io.LimitReader(f, pgp.MaxKeyring+1))
 }
@@ -78,10 +79,11 @@ func (v *verify) beside(s *subject, o *pkgdb.Owner) (list []besides) {
 			add("mode", fmt.Sprintf("%04o", perm))
 		}
 	}
-	if e.Have&entry.UID != 0 && f.User != "" && f.User != v.users.User(e.UID) {
+	// An image without its accounts still has a superuser.
+	if e.Have&entry.UID != 0 && f.User != "" && f.User != v.users.User(e.UID) && (e.UID != 0 || f.User != "root") {
 		add("user", f.User)
 	}
-	if e.Have&entry.GID != 0 && f.Group != "" && f.Group != v.users.Group(e.GID) {
+	if e.Have&entry.GID != 0 && f.Group != "" && f.Group != v.users.Group(e.GID) && (e.GID != 0 || f.Group != "root") {
 		add("group", f.Group)
 	}
 	if e.Kind == entry.Symlink && e.Have&entry.Target != 0 && f.Target != string(e.Target) {

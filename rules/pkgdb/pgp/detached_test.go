@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto"
 	"errors"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -105,6 +107,44 @@ func TestDetached(t *testing.T) {
 		if _, err := pinned.VerifyDetached(strings.NewReader("another text"), b, year); err == nil {
 			t.Fatalf("bit %d", i)
 		}
+	}
+}
+
+// Signatures of gpg itself, of which one is over SHA-1.
+func TestDetachedByGPG(t *testing.T) {
+	if _, err := exec.LookPath("gpg"); err != nil {
+		t.Skip("SKIPPED: no gpg: apt-get install gnupg")
+	}
+	dir, err := os.MkdirTemp("", "gpg") // the agent's socket has a short name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	gpg := func(in string, args ...string) []byte {
+		t.Helper()
+		cmd := exec.Command("gpg", append([]string{"--homedir", dir, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+		cmd.Stdin = strings.NewReader(in)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("gpg %v: %v", args, err)
+		}
+		return out
+	}
+	t.Cleanup(func() { _ = exec.Command("gpgconf", "--homedir", dir, "--kill", "all").Run() })
+	gpg("", "--quick-gen-key", "p@example.org", "rsa2048", "sign", "0")
+	k := &pgp.Keyring{}
+	if err := k.Add(gpg("", "--export", "--armor")); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now()
+	if s, err := k.VerifyDetached(strings.NewReader("x"), gpg("x", "--detach-sign", "--digest-algo", "SHA512"), at); err != nil || s.Subkey != "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := k.VerifyDetached(strings.NewReader("x"), gpg("x", "--detach-sign", "--digest-algo", "SHA1"), at); !errors.Is(err, pgp.ErrUnusable) {
+		t.Errorf("SHA-1: %v", err)
+	}
+	if _, err := k.VerifyDetached(strings.NewReader("x"), gpg("x", "--detach-sign", "--textmode"), at); !errors.Is(err, pgp.ErrMalformed) {
+		t.Errorf("of a text: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -143,6 +144,19 @@ func TestSQLiteRefused(t *testing.T) {
 	binary.BigEndian.PutUint32(loop[root+8:], uint32(root/512+1))
 	if _, err := rows(folder{sqliteName: loop}); !errors.Is(err, ErrDatabase) {
 		t.Errorf("a page below itself: %v", err)
+	}
+	// A row goes on in the page that it went on in already.
+	endless := bytes.Clone(good)
+	chain := 0
+	for i := 512; i < len(good); i += 512 {
+		if next := binary.BigEndian.Uint32(good[i:]); good[i] == 0 && next > 0 && int(next) <= len(good)/512 {
+			chain = i
+			binary.BigEndian.PutUint32(endless[i:], uint32(i/512+1))
+			break
+		}
+	}
+	if _, err := rows(folder{sqliteName: endless}); chain == 0 || err == nil || !strings.Contains(err.Error(), "used twice") {
+		t.Errorf("a page behind itself, %d: %v", chain, err)
 	}
 	rolled := bytes.Clone(good)
 	rolled[18], rolled[19] = 1, 1

@@ -230,6 +230,7 @@ func TestHeaderRefused(t *testing.T) {
 		return b
 	}
 	second := introSize + entrySize
+	last := introSize + (parsed(t, good).nsig-1)*entrySize + 12
 	for name, b := range map[string][]byte{
 		"no-entries":       {0, 0, 0, 0, 0, 0, 0, 0},
 		"countless":        append([]byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 64)...),
@@ -243,6 +244,7 @@ func TestHeaderRefused(t *testing.T) {
 		"no-values":        put(second+12, 0),
 		"many-values":      put(second+12, 0xffffffff),
 		"negative-offset":  put(second+8, 0xffffffff),
+		"into-trailer":     put(last, binary.BigEndian.Uint32(good[last:])+1),
 		"tag-of-region":    put(second, 61),
 		"files-outnumber":  with(good, tagFileModes, typeInt16, 1, []byte{0, 0}),
 	} {
