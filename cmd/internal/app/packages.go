@@ -125,7 +125,7 @@ func (s *subject) packageLines() (lines []string) {
 		name := "package " + report.Escape(o.Package)
 		if i < len(s.beside) {
 			for _, b := range s.beside[i] {
-				lines = append(lines, fmt.Sprintf("%s has %s %s", name, b.name, cmpNone(report.Escape(b.want))))
+				lines = append(lines, fmt.Sprintf("%s has %s %s", name, b.name, orNone(b.want)))
 			}
 		}
 		switch {
@@ -139,9 +139,10 @@ func (s *subject) packageLines() (lines []string) {
 	return slices.Compact(lines)
 }
 
-func cmpNone(s string) string {
+// orNone spells a value, which may be empty.
+func orNone(s string) string {
 	if s == "" {
 		return "none"
 	}
-	return s
+	return report.Escape(s)
 }

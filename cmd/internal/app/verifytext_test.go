@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"intact/report"
 	"intact/rules/facts"
@@ -39,6 +40,10 @@ func goldenSubjects() []*subject {
 	owner := pkgdb.Answer{State: pkgdb.Owned, More: 3, Owners: []pkgdb.Owner{
 		{Package: "p" + deceptive, Version: "1" + deceptive, Status: deceptive, MD5: md5}, {Package: "q", Version: "2", Conffile: true, Diverted: true, MD5: strings.Repeat("11", 16)},
 	}}
+	byRPM := pkgdb.Answer{State: pkgdb.Owned, Owners: []pkgdb.Owner{
+		{Package: "r" + deceptive, Version: "1" + deceptive, SHA256: "ab" + strings.Repeat("00", 31), Level: pkgdb.Signed, Key: "ABCD", Vendor: deceptive, Installed: time.Unix(1, 0).UTC()},
+		{Package: "s" + deceptive, Level: pkgdb.Local, Why: "because of " + deceptive, Ghost: true}, {Package: "t", Level: pkgdb.None, Why: "damaged", Displaced: true},
+	}}
 	p := entry.Path("/" + deceptive)
 	old := look("old", 0o644).Entry
 	old.UID = 0
@@ -66,6 +71,7 @@ func goldenSubjects() []*subject {
 		{base: baseElsewhere, run: &running{role: "module", verdict: verdictNoFile, procs: []process{{0, deceptive}}}},
 		{path: "/lib/m.ko", real: "/usr/lib/m.ko", look: look("m", 0o644), base: baseUnselected, run: &running{role: "module", here: true, procs: []process{{0, "m"}}}},
 		{path: p, real: p, look: look("x", 0o644), base: baseUntrusted},
+		{path: p, real: p, look: look("rpm", 0o755), base: baseNone, pkg: byRPM, beside: [][]besides{{{"mode", "4755"}, {"user", deceptive}, {"capabilities", ""}}}},
 	}
 	for _, s := range list {
 		s.verdict = s.judge()
