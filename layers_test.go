@@ -32,6 +32,7 @@ var edges = map[string][]string{
 	"scanner/entry":  {"scanner/digest"},
 	"scanner/policy": {"scanner/entry", "scanner/digest", "scanner/strict"},
 	"scanner/dirfd":  {"scanner/entry"},
+	"scanner/unpack": {"scanner/entry"},
 	"scanner":        {"scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd"},
 
 	"baseline/diff":      {"scanner/entry", "scanner/digest"},
@@ -79,6 +80,8 @@ var owners = map[string][]string{
 	"lukechampine.com/blake3":         {"scanner/digest"},
 	"go.yaml.in/yaml/v3":              {"scanner/strict"},
 	"github.com/klauspost/compress":   {"scanner/unpack"},
+	"github.com/ulikunitz/xz":         {"scanner/unpack"},
+	"github.com/pierrec/lz4/v4":       {"scanner/unpack"},
 	"github.com/fsnotify/fsnotify":    {"scanner/watch"},
 	"go.etcd.io/bbolt":                {"baseline"},
 	"github.com/urfave/cli/v2":        {"cmd/internal/cli"},
