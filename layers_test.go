@@ -50,6 +50,8 @@ var edges = map[string][]string{
 	"rules/packages":  {"rules", "scanner/entry"},
 	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
+	"rules/pkgdb/deb822": {},
+
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
 	"cmd/internal/config":     {"rules", "baseline/statement", "scanner/policy", "scanner/strict", "scanner/entry"},
