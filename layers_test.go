@@ -52,6 +52,8 @@ var edges = map[string][]string{
 
 	"rules/pkgdb/deb822": {},
 
+	"rules/pkgdb/manifest": {"baseline/diff", "scanner/entry", "scanner/digest"},
+
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
 	"cmd/internal/config":     {"rules", "baseline/statement", "scanner/policy", "scanner/strict", "scanner/entry"},
