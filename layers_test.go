@@ -53,6 +53,10 @@ var edges = map[string][]string{
 	"rules/pkgdb/deb822": {},
 
 	"rules/pkgdb/manifest": {"baseline/diff", "scanner/entry", "scanner/digest"},
+	"rules/pkgdb/deb": {
+		"rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/pkgdb/manifest",
+		"scanner/unpack", "scanner/entry", "scanner/digest",
+	},
 
 	"report": {"rules", "baseline/diff", "baseline/statement", "scanner", "scanner/entry", "scanner/digest"},
 
