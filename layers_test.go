@@ -99,7 +99,7 @@ var owners = map[string][]string{
 }
 
 // testOnly are the modules that only tests may import.
-var testOnly = []string{"github.com/rogpeppe/go-internal"}
+var testOnly = []string{"github.com/rogpeppe/go-internal", "github.com/ulikunitz/xz"}
 
 // source is one parsed file.
 type source struct {

@@ -1,7 +1,8 @@
 // Package unpack reads compressed files and archives that a stranger may have
 // made: gzip, bzip2, xz, zstd and lz4 with limits on what comes out and on what
 // is held in memory, and the members of ar and tar archives with limits on
-// their names and number. It is the only owner of the compression modules.
+// their names and number. It is the only owner of the compression modules,
+// and decodes xz itself.
 //
 // Everything is a stream. Nothing is written anywhere.
 package unpack
