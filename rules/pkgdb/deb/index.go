@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 
 	"intact/rules/pkgdb/deb822"
@@ -127,6 +128,7 @@ func (r *Release) listed(text, packed *measured, format unpack.Format) (Index, b
 
 // search looks through the stanzas.
 func search(ctx context.Context, in *deb822.Reader, want Wanted) (out []Proof, err error) {
+	have := map[Identity]int{}
 	for n := 0; ; n++ {
 		if n%256 == 0 && ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -143,35 +145,26 @@ func search(ctx context.Context, in *deb822.Reader, want Wanted) (out []Proof, e
 		if len(ids) == 0 {
 			continue
 		}
-		if out, err = take(s, ids, out); err != nil {
+		id := Identity{string(name), s.Get("Version"), s.Get("Architecture")}
+		if !slices.Contains(ids, id) {
+			continue
+		}
+		p, err := take(s, id)
+		if err != nil {
 			return nil, err
+		}
+		if have[id]++; have[id] <= maxProofs {
+			out = append(out, p)
 		}
 	}
 }
 
-// take appends what a stanza says of a package that is wanted.
-func take(s *deb822.Stanza, ids []Identity, out []Proof) ([]Proof, error) {
-	version, _ := s.Bytes("Version")
-	arch, _ := s.Bytes("Architecture")
-	for _, id := range ids {
-		if id.Version != string(version) || id.Architecture != string(arch) {
-			continue
-		}
-		size, err := strconv.ParseUint(s.Get("Size"), 10, 48)
-		sum, ok := manifest.ParseSHA256(s.Get("SHA256"))
-		if err != nil || !ok {
-			return nil, s.Errorf("SHA256", "%w: %s has no size or no SHA-256", ErrIndex, id.Package)
-		}
-		have := 0
-		for _, p := range out {
-			if p.Identity == id {
-				have++
-			}
-		}
-		if have < maxProofs {
-			out = append(out, Proof{Identity: id, SHA256: sum, Size: int64(size), Filename: s.Get("Filename")})
-		}
-		return out, nil
+// take makes a proof of the stanza of a package that is wanted.
+func take(s *deb822.Stanza, id Identity) (Proof, error) {
+	size, err := strconv.ParseUint(s.Get("Size"), 10, 48)
+	sum, ok := manifest.ParseSHA256(s.Get("SHA256"))
+	if err != nil || !ok {
+		return Proof{}, s.Errorf("SHA256", "%w: %s has no size or no SHA-256", ErrIndex, id.Package)
 	}
-	return out, nil
+	return Proof{Identity: id, SHA256: sum, Size: int64(size), Filename: s.Get("Filename")}, nil
 }

@@ -2,16 +2,22 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"intact/scanner/entry"
 )
 
-// kinds are the words that begin a line.
-var kinds = map[entry.Kind]string{
-	entry.File: "file", entry.Dir: "dir", entry.Symlink: "link", entry.FIFO: "fifo",
-	entry.CharDevice: "char", entry.BlockDevice: "block",
+// kinds are the words that begin a line, in the order of the numbers of kinds.
+var kinds = [...]string{"", "file", "dir", "link", "fifo", "", "char", "block"}
+
+// kindOf returns the kind of a word, entry.KindUnknown of none.
+func kindOf(word string) entry.Kind {
+	if word == "" {
+		return entry.KindUnknown
+	}
+	return entry.Kind(max(0, slices.Index(kinds[:], word)))
 }
 
 const (
@@ -21,7 +27,10 @@ const (
 
 // appendEntry appends the line of an entry, without its newline.
 func appendEntry(dst []byte, e *Entry) []byte {
-	word := kinds[e.Kind]
+	word := ""
+	if int(e.Kind) < len(kinds) {
+		word = kinds[e.Kind]
+	}
 	switch {
 	case e.Kind == entry.File && e.Hard != "":
 		word = wordHard
@@ -95,11 +104,7 @@ func parseEntry(line string) (e Entry, ok bool) {
 
 // parseKind reads what a line says of its kind alone.
 func (e *Entry) parseKind(word string, col []string) (ok bool) {
-	for k, w := range kinds {
-		if w == word {
-			e.Kind = k
-		}
-	}
+	e.Kind = kindOf(word)
 	switch word {
 	case "dir", "fifo":
 		return len(col) == 0

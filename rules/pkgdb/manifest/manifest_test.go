@@ -128,6 +128,20 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// A word stands for each kind that a package can hold.
+func TestKinds(t *testing.T) {
+	for k := range entry.BlockDevice + 3 {
+		e := manifest.Entry{Path: "/x", Kind: k}
+		if k == entry.Symlink {
+			e.Target = "y"
+		}
+		_, _, err := build(t, head(), []manifest.Entry{e})
+		if want := k == entry.KindUnknown || k == entry.Socket || k > entry.BlockDevice; (err != nil) != want {
+			t.Errorf("%v: %v", k, err)
+		}
+	}
+}
+
 // The bytes are part of the format: whoever changes them makes a new version.
 func TestSpelling(t *testing.T) {
 	b, _, err := build(t, &manifest.Head{Format: "deb", Package: "p", Version: "1", Architecture: "all", Level: manifest.Local, Reason: "no index lists it", ArchiveSize: 1}, entries()[7:10])
