@@ -282,6 +282,7 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	f.Add([]byte("intact.manifest/1\nformat deb\npackage p\nversion 1\narchitecture all\nlevel local\nreason x\narchive sha256:" + strings.Repeat("0", 64) + " 1\nremoves /a\n\ndir 0755 0 0 - root /\nlink 0777 1 2 a b x\\x20 /y\nend 2\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := open(b, digest.Sum(b))
 		if err != nil {
