@@ -62,6 +62,10 @@ var (
 	ErrStale         = errors.New("another generation was published meanwhile")
 )
 
+// PackagesDir is the folder of the state folder that has manifests of packages.
+// The store makes it and leaves it to others.
+const PackagesDir = "packages"
+
 // KeysDir is the folder of the state folder that has the host's keys. The store
 // only removes what was left unfinished there.
 const KeysDir = "keys"

@@ -14,6 +14,7 @@ var stateFile = regexp.MustCompile(`^(?:lock|commit\.lock|host|[^/]+\.tmp` +
 	`|baseline/(?:[0-9]{10}\.(?:db|statement|statement\.sig)|proposed\.db|ages|[^/]+\.tmp)` +
 	`|expect/(?:[0-9a-f]{64}(?:\.sig)?|[^/]+\.tmp)` +
 	`|pending/(?:[0-9a-f]{64}|[^/]+\.tmp)` +
+	`|packages/(?:[0-9a-f]{64}-[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|reports/[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?` +
 	`|reports/\.[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?\.tmp)$`)
 
@@ -28,7 +29,7 @@ func ownFiles(state entry.Path) func(dir entry.Path, name []byte) bool {
 		switch rest {
 		case "":
 			return ok && stateFile.Match(name)
-		case "/baseline", "/expect", "/pending", "/reports":
+		case "/baseline", "/expect", "/pending", "/packages", "/reports":
 			return ok && stateFile.MatchString(rest[1:]+"/"+string(name))
 		}
 		return false

@@ -21,7 +21,7 @@ func TestStateFolderHidesNothing(t *testing.T) {
 	s.want(s.check(), 0) // a report more
 	sum := strings.Repeat("0f", 32)
 	want := []string{"x.tmp/", "x.tmp/su", "pending/0evil/", "pending/0evil/su", "baseline/0x.db/", "baseline/0x.db/su", "reports/0.jsonl/", "reports/0.jsonl/su",
-		"pending/0f", "reports/0x.jsonl", "reports/0000000009.jsonl", "pending/" + sum, "baseline/0000000009.db", "commit.lock.d/", "pending/" + sum[:62] + "aa/", "pending/" + sum[:62] + "aa/plain", "baseline/ages.sh", "expect/0f", "expect/x.sig", "expect/" + sum, "expect/" + sum + ".sig.d/", "spool.1.tmp"}
+		"pending/0f", "packages/0f", "packages/" + sum, "packages/" + sum + "-" + sum + "/", "packages/" + sum + "-" + sum + "/su", "reports/0x.jsonl", "reports/0000000009.jsonl", "pending/" + sum, "baseline/0000000009.db", "commit.lock.d/", "pending/" + sum[:62] + "aa/", "pending/" + sum[:62] + "aa/plain", "baseline/ages.sh", "expect/0f", "expect/x.sig", "expect/" + sum, "expect/" + sum + ".sig.d/", "spool.1.tmp"}
 	for _, name := range want {
 		at := filepath.Join(s.state, name)
 		if strings.HasSuffix(name, "/") {

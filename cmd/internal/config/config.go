@@ -26,6 +26,7 @@
 //	  revoked_keys: /…       # a KRL or a list of public keys
 //	packages:
 //	  rpm_keys: [/…]         # files of OpenPGP keys whose packages count as signed
+//	  keyrings: [/…]         # OpenPGP keys of archives, the default: DebianKeyring
 //	expect_root: blake3:…    # the root that the baseline must have, or a file with it
 //
 // Paths, excludes and file-system types of all files add up, and a path that

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -9,7 +11,21 @@ import (
 
 // Packages names whose signatures of packages count.
 type Packages struct {
-	RPMKeys []string // absolute names of files with OpenPGP keys
+	RPMKeys  []string // absolute names of files with OpenPGP keys
+	Keyrings []string // the same, of archives of Debian; none: DebianKeyring
+}
+
+// DebianKeyring is the file that counts where no other is configured.
+const DebianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// ReadKeyring reads a file of keys that only root and the user can have
+// written.
+func ReadKeyring(name string) ([]byte, error) {
+	b, err := readTrusted(name, os.Geteuid())
+	if err == nil && len(b) > strict.MaxSize {
+		err = fmt.Errorf("read keyring %q: over %d bytes", name, strict.MaxSize)
+	}
+	return b, err
 }
 
 // packages takes the settings about packages.
@@ -19,6 +35,9 @@ func (c *Config) packages(root *strict.Node) {
 		return
 	}
 	c.Packages.rpm(n)
+	if v := n.Get("keyrings"); v != nil {
+		c.Packages.Keyrings = keyFiles(v)
+	}
 	n.Unknown()
 }
 

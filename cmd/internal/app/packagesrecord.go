@@ -1,0 +1,272 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"intact/baseline"
+	"intact/cmd/internal/config"
+	"intact/report"
+	"intact/rules/pkgdb/deb"
+	"intact/rules/pkgdb/manifest"
+	"intact/rules/pkgdb/pgp"
+	"intact/scanner/digest"
+)
+
+// AptLists is where apt keeps the indexes of archives.
+const AptLists = "/var/lib/apt/lists"
+
+// staleTemp is how old an unfinished manifest is when it is removed: a hook
+// that runs at the same time holds no lock.
+const staleTemp = 24 * time.Hour
+
+// RecordOptions says which packages are recorded.
+type RecordOptions struct {
+	Files []string
+	From  string // every .deb in this folder, "" for none
+	Lists string // apt's folder of lists
+}
+
+// recorder keeps manifests. One is called by the SHA-256 of the package's file
+// and its own BLAKE3.
+type recorder struct {
+	s   *session
+	dir string
+	out Outcome
+}
+
+// PackagesRecord verifies packages and keeps their manifests. It takes no lock:
+// each manifest is a file of its own. It exits 1 if a signed index contradicts a
+// package, 3 if one could not be read or kept.
+func PackagesRecord(ctx context.Context, e *Env, o RecordOptions) (Outcome, error) {
+	s, err := openConfigured(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer s.close()
+	if _, err := s.store.Host(); err != nil {
+		return Outcome{}, err
+	}
+	files := slices.Clone(o.Files)
+	if o.From != "" {
+		more, err := debsIn(o.From)
+		if err != nil {
+			return Outcome{}, err
+		}
+		files = append(files, more...)
+	}
+	ring, err := s.keyring()
+	if err != nil {
+		return Outcome{}, err
+	}
+	r := &recorder{s: s, dir: filepath.Join(s.store.Dir(), baseline.PackagesDir), out: Done()}
+	if err := r.folder(); err != nil {
+		return Outcome{}, err
+	}
+	lists := deb.Lists{Dir: os.DirFS(o.Lists), Ring: ring, Now: e.Now()}
+	problems, err := lists.Record(ctx, files, openPackage, r.dir, r.keep)
+	for _, p := range problems {
+		e.warn("%v", p)
+	}
+	return r.out, err
+}
+
+// debsIn lists the packages in a folder, in the order of their names.
+func debsIn(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, usageError("list packages: %w", err)
+	}
+	var out []string
+	for _, f := range list {
+		if strings.HasSuffix(f.Name(), ".deb") && f.Type().IsRegular() {
+			out = append(out, filepath.Join(dir, f.Name()))
+		}
+	}
+	if len(out) == 0 {
+		return nil, usageError("no .deb file in %q", dir)
+	}
+	return out, nil
+}
+
+// keyring reads the keys that are pinned. Without any, packages are recorded
+// all the same, and none as signed.
+func (s *session) keyring() (*pgp.Keyring, error) {
+	ring := &pgp.Keyring{}
+	names := s.cfg.Packages.Keyrings
+	if len(names) == 0 {
+		if _, err := os.Stat(config.DebianKeyring); err != nil {
+			s.env.warn("no keyring is configured under packages, and there is no %s: nothing counts as signed", config.DebianKeyring)
+			return ring, nil
+		}
+		names = []string{config.DebianKeyring}
+	}
+	for _, name := range names {
+		b, err := config.ReadKeyring(name)
+		if err == nil {
+			err = ring.Add(b)
+		}
+		if err != nil {
+			return nil, usageError("keyring %q: %w", name, err)
+		}
+	}
+	return ring, nil
+}
+
+// openPackage opens a package's file; a FIFO is not waited for.
+func openPackage(name string) (io.ReadCloser, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		f.Close()
+		return nil, fmt.Errorf("read %q: not a regular file", name)
+	}
+	return f, nil
+}
+
+// folder makes the folder and removes what was left unfinished there.
+func (r *recorder) folder() error {
+	if err := os.Mkdir(r.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make folder of packages: %w", err)
+	}
+	list, err := os.ReadDir(r.dir)
+	if err != nil {
+		return fmt.Errorf("list folder of packages: %w", err)
+	}
+	for _, f := range list {
+		if st, err := f.Info(); err == nil && strings.HasSuffix(f.Name(), ".tmp") && st.Mode().IsRegular() && r.s.env.Now().Sub(st.ModTime()) > staleTemp {
+			_ = os.Remove(filepath.Join(r.dir, f.Name())) // the next one tries again
+		}
+	}
+	return nil
+}
+
+// keep stores one manifest and prints its line.
+func (r *recorder) keep(name string, p deb.Recorded) error {
+	e := r.s.env
+	if p.Err != nil {
+		r.out.Add(ExitIncomplete)
+		e.print("error   %s: %s\n", report.Escape(name), report.Escape(p.Err.Error()))
+		return nil
+	}
+	h := p.Head
+	if h.Level == manifest.None {
+		r.out.Add(ExitFindings)
+	}
+	note, err := r.store(p)
+	if err != nil && packageItself(err) {
+		r.out.Add(ExitIncomplete)
+		e.print("error   %s: %s\n", report.Escape(name), report.Escape(err.Error()))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	why := h.Reason
+	if c := h.Chain; h.Level == manifest.Signed {
+		why = fmt.Sprintf("%s, release of %s, key %s", strings.TrimSpace(c.Origin+" "+c.Suite), c.Date.Format(time.DateOnly), c.Key)
+	}
+	e.print("%-7s %s %s %s: %s%s\n", h.Level, report.Escape(h.Package), report.Escape(h.Version), report.Escape(h.Architecture), report.Escape(why), note)
+	return nil
+}
+
+// packageItself reports whether an error is about what a package holds.
+func packageItself(err error) bool {
+	return slices.ContainsFunc([]error{manifest.ErrDuplicate, manifest.ErrBelow, manifest.ErrHard, manifest.ErrTooMany, manifest.ErrEntry, manifest.ErrMalformed},
+		func(target error) bool { return errors.Is(err, target) })
+}
+
+// store writes a manifest, unless one of the same file is there that says as
+// much. What said less is replaced.
+func (r *recorder) store(p deb.Recorded) (note string, err error) {
+	prefix := hex.EncodeToString(p.Head.Archive[:]) + "-"
+	list, err := os.ReadDir(r.dir)
+	if err != nil {
+		return "", fmt.Errorf("list folder of packages: %w", err)
+	}
+	var old []string
+	for _, f := range list {
+		if strings.HasPrefix(f.Name(), prefix) && stateFile.MatchString(baseline.PackagesDir+"/"+f.Name()) {
+			name := filepath.Join(r.dir, f.Name())
+			old = append(old, name)
+			if m, err := openManifest(name); err == nil && saysAsMuch(m, p.Head.Level) {
+				return " (recorded before as " + string(m) + ")", nil
+			}
+		}
+	}
+	f, err := os.CreateTemp(r.dir, "manifest-*.tmp")
+	if err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	defer os.Remove(f.Name()) // gone under this name once it is renamed
+	sum, err := p.Write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	to := filepath.Join(r.dir, prefix+sum.String())
+	if err := os.Rename(f.Name(), to); err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	if err := syncFolder(r.dir); err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	for _, name := range old {
+		if name != to {
+			_ = os.Remove(name) // it says less, and the next record tries again
+		}
+	}
+	return "", nil
+}
+
+// saysAsMuch reports whether an old level stays beside a new one of the same
+// file: what was signed stays so, and a contradiction goes only where a
+// signature is found.
+func saysAsMuch(old, new manifest.Level) bool {
+	return old == new || old == manifest.Signed || old == manifest.None && new == manifest.Local
+}
+
+// openManifest verifies a stored manifest and returns its level.
+func openManifest(name string) (manifest.Level, error) {
+	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
+	if err != nil {
+		return "", err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	m, err := manifest.Open(sum, f, st.Size())
+	if err != nil {
+		return "", err
+	}
+	return m.Head.Level, nil
+}
+
+// syncFolder makes the names in a folder last.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
