@@ -130,7 +130,7 @@ func TestPrograms(t *testing.T) {
 // However a stream is cut, it is not taken for a whole one.
 func TestTruncated(t *testing.T) {
 	for f, pack := range packers {
-		b := pack(t, prose(600))
+		b := pack(t, prose(300))
 		for n := range b {
 			if out, err := unpacked(b[:n], f, unpack.Limits{}); err == nil {
 				t.Fatalf("%s cut to %d of %d bytes: read %d bytes without an error", f, n, len(b), len(out))
@@ -141,7 +141,7 @@ func TestTruncated(t *testing.T) {
 
 // A flipped bit is an error, or changes nothing that comes out.
 func TestFlipped(t *testing.T) {
-	want := prose(600)
+	want := prose(300)
 	for f, pack := range packers {
 		b := pack(t, want)
 		for i := range b {

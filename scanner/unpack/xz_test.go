@@ -70,8 +70,8 @@ func TestLargeXZ(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, in := range map[string][]byte{"mixed": mixed(11<<20, 7), "program": self[:min(len(self), 3<<20)], "noise": mixed(3<<20, 8)} {
-		for _, args := range [][]string{{"-c0"}, {"-c6"}, {"-c", "--lzma2=preset=2,dict=64KiB,lc=1,lp=3"}, {"-c", "--lzma2=preset=1,dict=4KiB,nice=273"}} {
+	for name, in := range map[string][]byte{"mixed": mixed(9<<20, 7), "program": self[:min(len(self), 2<<20)]} {
+		for _, args := range [][]string{{"-c1"}, {"-c", "--lzma2=preset=1,dict=64KiB,lc=1,lp=3"}, {"-c", "--lzma2=preset=0,dict=4KiB,nice=273"}} {
 			c := exec.Command("xz", args...)
 			c.Stdin = bytes.NewReader(in)
 			b, err := c.Output()
