@@ -28,6 +28,9 @@ const none = "none"
 
 // value renders one side of an attribute.
 func (t *text) value(name, s string, known bool) string {
+	if !known && name == "content" {
+		return "not known"
+	}
 	if !known {
 		return none
 	}

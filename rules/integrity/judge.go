@@ -42,7 +42,7 @@ func (j *judge) change(c *diff.Change) {
 	case c.Kind == diff.Regained:
 		j.say(ruleRegained, rules.Info, "could not be read when the baseline was made: "+c.Gained.String())
 	case c.Kind == diff.Changed && old != nil && now != nil:
-		j.altered(path, old, now, c.Attrs, c.OldSet)
+		j.altered(path, old, now, c.Attrs, c.Gained, c.OldSet)
 	case c.Kind == diff.Added:
 		j.say(ruleAdded, rules.Medium, "nothing else is known of it")
 	case c.Kind == diff.Removed:
@@ -191,7 +191,7 @@ func (j *judge) renamed(c *diff.Change) {
 		j.say(ruleRenamed, s, "here: "+v.reason, v.attack...)
 	}
 	if attrs := c.Attrs &^ traces(c.New.Kind); attrs != 0 {
-		j.altered(string(c.Path), c.Old, c.New, attrs, c.OldSet)
+		j.altered(string(c.Path), c.Old, c.New, attrs, c.Gained, c.OldSet)
 	}
 }
 
@@ -205,15 +205,20 @@ func traces(k entry.Kind) entry.Attr {
 	return t
 }
 
-// altered judges an object that is still there with other attributes.
-func (j *judge) altered(path string, old, now *entry.Entry, attrs entry.Attr, set entry.Set) {
+// altered judges an object that is still there with other attributes. Content
+// that is gained was unknown: if anything tells that the file was touched since,
+// it may be another.
+func (j *judge) altered(path string, old, now *entry.Entry, attrs, gained entry.Attr, set entry.Set) {
 	if attrs&entry.Type != 0 {
 		j.typeChanged(path, old, now, set)
 		return
 	}
-	if attrs&(entry.Content|entry.Size) != 0 && now.Kind == entry.File {
+	unread := gained&entry.Content != 0 && attrs&(entry.Mtime|entry.Ctime) != 0
+	if (attrs&(entry.Content|entry.Size) != 0 || unread) && now.Kind == entry.File {
 		j.content(path, old, now, set)
-		if attrs&entry.Content == 0 {
+		if gained&entry.Content != 0 {
+			j.say(ruleContent, rules.Medium, "its content was not known, and it was touched since")
+		} else if attrs&entry.Content == 0 {
 			j.say(ruleContent, rules.Medium, "its size differs, its content is not compared")
 		} else if attrs&entry.Mtime == 0 && old.Have&now.Have&entry.Mtime != 0 && old.Mtime == now.Mtime {
 			j.say(ruleContent, rules.High, "other bytes under the same modification time: it was set back, or the file was written past the file system", "T1070.006")

@@ -11,11 +11,26 @@ var link = object(entry.Symlink, 0o777, func(e *entry.Entry) { e.Target = []byte
 
 func retarget(e *entry.Entry) { e.Target = []byte("b") }
 
+// unread is a file whose content could not be read.
+func unread(mode uint16) *entry.Entry {
+	e := file(mode)
+	e.Have &^= entry.Content
+	return e
+}
+
+func knownNow(e *entry.Entry)   { e.Have |= entry.Content }
+func touchedNow(e *entry.Entry) { e.Mtime.Sec++ }
+
 // severityCases: what the set says of one change.
 var severityCases = []struct {
 	c    *diff.Change
 	want string
 }{
+	// content that was not known, and something that tells that it may be another
+	{changed("/etc/sudoers.d/x", all, unread(0o440), knownNow, touchedNow), "fim.sudo high"},
+	{changed("/srv/x", all, unread(0o440), knownNow, touchedNow), "fim.content medium"},
+	{changed("/etc/sudoers.d/x", all, unread(0o440), knownNow), "fim.regained info"},
+
 	// what appears
 	{added("/etc/motd", file(0o644), all), "fim.added medium"},
 	{added("/srv/data", file(0o644), all), "fim.added low"},

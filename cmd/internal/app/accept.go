@@ -201,9 +201,16 @@ func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err er
 		if err != nil {
 			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
 		}
-		if h.Kind != report.KindCheck && h.Kind != report.KindImage || h.Scope != report.ScopeFull {
+		why := ""
+		switch {
+		case h.Kind != report.KindCheck && h.Kind != report.KindImage || h.Scope != report.ScopeFull:
+			why = "is no full check"
+		case h.Root != a.root.HostPath():
+			why = "is of " + report.Escape(h.Root) + ", not of " + report.Escape(a.root.HostPath())
+		}
+		if why != "" {
 			if a.o.Report != "" {
-				return "", sum, usageError("accept: report %s is no full check", report.Escape(h.ID))
+				return "", sum, usageError("accept: report %s %s", report.Escape(h.ID), why)
 			}
 			continue
 		}

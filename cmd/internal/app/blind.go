@@ -11,6 +11,7 @@ import (
 	"intact/scanner"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
+	"intact/scanner/policy"
 )
 
 // errNoTrust means that it cannot be told whose signatures count.
@@ -25,6 +26,11 @@ func (c *check) untrusted(ctx context.Context, cause error) (Outcome, error) {
 	}
 	kind, scope := c.what()
 	p, err := c.begin(ctx, kind, scope, c.o.NoState)
+	if err != nil && !c.o.NoState && ctx.Err() == nil {
+		c.env.warn("%v", err)
+		c.remark(fmt.Sprintf("this report is neither kept nor signed: %v", err))
+		p, err = c.begin(ctx, kind, scope, true)
+	}
 	if err != nil {
 		return c.out, &codeError{ExitTrust, errors.Join(cause, err)}
 	}
@@ -54,13 +60,18 @@ func (c *check) what() (report.Kind, report.Scope) {
 // the trailer. All that is there counts as not verified. That the scan could not
 // be done, or not whole, is a note: it does not hide why it was needed.
 func (c *check) blind(ctx context.Context, t *report.Trailer) error {
-	c.paper.head.Policy = digest.Sum(c.cfg.Policy.Canonical()).Named()
+	pol := c.cfg.Policy
+	if pol == nil { // the configuration cannot be read
+		pol = policy.Default()
+		c.remark("the configuration cannot be read: the built-in policy was used")
+	}
+	c.paper.head.Policy = digest.Sum(pol.Canonical()).Named()
 	if err := c.paper.w.Header(c.paper.head); err != nil {
 		return err
 	}
 	var sink blindSink
 	gaps := &gapList{}
-	sc, st, err := c.blindScan(ctx, &gapSink{&sink, gaps})
+	sc, st, err := c.blindScan(ctx, pol, &gapSink{&sink, gaps})
 	if ctx.Err() != nil {
 		c.out.Add(ExitInterrupted)
 	} else if errors.As(err, new(*codeError)) {
@@ -98,8 +109,8 @@ func (c *check) blind(ctx context.Context, t *report.Trailer) error {
 }
 
 // blindScan is the scan of blind.
-func (c *check) blindScan(ctx context.Context, sink scanner.Sink) (*scope, scanner.Stats, error) {
-	sc, err := c.session.scope(c.cfg.Policy, c.cfg.Policy, nil, true)
+func (c *check) blindScan(ctx context.Context, pol *policy.Policy, sink scanner.Sink) (*scope, scanner.Stats, error) {
+	sc, err := c.session.scope(pol, pol, nil, true)
 	if err != nil {
 		return nil, scanner.Stats{}, err
 	}

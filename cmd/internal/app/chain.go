@@ -163,12 +163,18 @@ func (s *session) notRolledBack(ctx context.Context, newest *statement.Statement
 	return nil
 }
 
-// neverHad makes sure that a first baseline is the first one.
-func (s *session) neverHad(ctx context.Context) error {
+// gone is an error where there is no baseline, and reports know one.
+func (s *session) gone(ctx context.Context) error {
 	host, err := s.store.HostID()
 	if err == nil {
 		err = s.notRolledBack(ctx, &statement.Statement{HostID: host})
 	}
+	return err
+}
+
+// neverHad makes sure that a first baseline is the first one.
+func (s *session) neverHad(ctx context.Context) error {
+	err := s.gone(ctx)
 	if errors.Is(err, errRolledBack) {
 		err = fmt.Errorf("%w: init --force starts over", err)
 	}
@@ -180,6 +186,10 @@ func (s *session) neverHad(ctx context.Context) error {
 func (c *check) lastReport(ctx context.Context) error {
 	last, err := c.archive().Last()
 	if errors.Is(err, report.ErrNoReport) {
+		// Whatever writes a generation leaves a report, or what it began of one.
+		if c.o.Baseline == "" && len(c.archive().Unfinished()) == 0 {
+			c.trusts = append(c.trusts, trustFinding("trust.report", rules.High, "reports", "there is a baseline, and not one report, not even that of the init or accept that made it: somebody took them away, and with them what a roll-back is told from"))
+		}
 		return nil
 	}
 	if err != nil {

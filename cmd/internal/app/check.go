@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,13 @@ func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer s.close()
-	c := &check{session: s, o: o, gaps: &gapList{}, trustErr: trustErr}
+	c := &check{session: s, o: o, gaps: &gapList{}}
+	if trustErr != nil {
+		c.distrust = fmt.Errorf("%w: %w", errNoTrust, trustErr)
+		if Fail(trustErr).Exit() == ExitUsage {
+			c.out.Add(ExitUsage)
+		}
+	}
 	if err := c.options(); err != nil {
 		return Outcome{}, err
 	}
@@ -53,17 +60,32 @@ func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
 		c.out.Add(ExitUsage)
 	}
 	if !o.NoState {
-		if err := s.needBaseline(); err != nil {
-			return Outcome{}, err
-		}
-		if err := s.acquire("check"); err != nil {
-			return Outcome{}, err
-		}
-		if err := c.writable(); err != nil {
+		if err := c.ready(ctx); err != nil {
 			return Outcome{}, err
 		}
 	}
 	return c.run(ctx)
+}
+
+// ready takes the lock. A state folder that somebody damaged is none that ends
+// the check before it looked at the host: that is in c.distrust then.
+func (c *check) ready(ctx context.Context) error {
+	err := c.needBaseline()
+	if errors.Is(err, baseline.ErrNoBaseline) && c.distrust == nil {
+		if c.distrust = c.gone(ctx); errors.Is(c.distrust, errRolledBack) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.acquire("check"); err != nil {
+		if c.lock == nil || !trust(err) {
+			return err
+		}
+		c.distrust = cmp.Or(c.distrust, err)
+	}
+	return c.writable()
 }
 
 // check is one run of Check.
@@ -73,7 +95,7 @@ type check struct {
 	out    Outcome
 	failOn rules.Severity
 
-	trustErr error // nothing that is signed can be judged
+	distrust error // nothing of the state folder can be used
 	sets     map[string]bool
 	limit    []entry.Path
 	gen      *baseline.Generation
@@ -226,11 +248,8 @@ func (c *check) tempDir() string {
 
 // open reads the baseline and puts its policy and the present one in force.
 func (c *check) open(ctx context.Context) (err error) {
-	if c.trustErr != nil {
-		if Fail(c.trustErr).Exit() == ExitUsage {
-			c.out.Add(ExitUsage)
-		}
-		return fmt.Errorf("%w: %w", errNoTrust, c.trustErr)
+	if c.distrust != nil {
+		return c.distrust
 	}
 	if c.o.Baseline != "" {
 		if c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline); errors.Is(err, fs.ErrNotExist) {

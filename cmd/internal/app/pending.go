@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -46,13 +47,13 @@ func (c *check) previous() (*pendingJudge, error) {
 		return p, err
 	}
 	if p.set, err = c.store.OpenPending(sum); err != nil {
-		c.env.warn("the history of pending changes is lost: %v", err)
+		c.historyLost(err)
 		p.set = nil
 		return p, nil
 	}
 	rows, err := p.set.Rows()
 	if err != nil {
-		c.env.warn("the history of pending changes is lost: %v", err)
+		c.historyLost(err)
 	}
 	for _, r := range rows {
 		p.rows[rowID(r.RowChange)] = r.FirstSeen
@@ -60,6 +61,13 @@ func (c *check) previous() (*pendingJudge, error) {
 	p.next, p.stop = iter.Pull2(p.set.Encoded())
 	p.advance()
 	return p, nil
+}
+
+// historyLost says so in the report too: what was pending counts as new.
+func (c *check) historyLost(err error) {
+	text := fmt.Sprintf("the history of pending changes is lost, all of them count as new: %v", err)
+	c.env.warn("%s", text)
+	c.remark(text)
 }
 
 func rowID(r diff.RowChange) string {
@@ -82,8 +90,8 @@ func (s *session) lastPending() (digest.Digest, error) {
 			continue
 		}
 		tries++
-		_, t, err := list[i].Ends()
-		if err != nil || t.Pending == "" {
+		h, t, err := list[i].Ends()
+		if err != nil || t.Pending == "" || h.Root != s.root.HostPath() {
 			continue
 		}
 		if d, err := digest.Parse(t.Pending); err == nil {
