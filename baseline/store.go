@@ -5,6 +5,7 @@
 // A state folder (0700, files 0600, generation files 0400) holds
 //
 //	host                      the host's identity: see host.go
+//	windows                   maintenance windows: see windows.go
 //	lock                      held by init, check and accept
 //	commit.lock               held while a generation is published
 //	baseline/0000000001.db    a generation: see file.go

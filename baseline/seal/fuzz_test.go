@@ -22,7 +22,7 @@ func FuzzArmor(f *testing.F) {
 		f.Add(armor)
 		f.Add(blob)
 	}
-	f.Add([]byte(armorBegin + armorEnd))
+	f.Add([]byte(ArmorBegin + ArmorEnd))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, armor := range [][]byte{data, encodeArmor(data)} { // as it is, and as the blob
 			s, err := parseSignature(armor)

@@ -145,7 +145,7 @@ func TestTheyVerifyOurs(t *testing.T) {
 		if b.accepts(signers, armor, "the massage\n", "ann@example.org") {
 			t.Errorf("%s: ssh-keygen accepts another message", kind)
 		}
-		for i := len(armorBegin) + 60; i < len(armor)-len(armorEnd)-4; i += 13 {
+		for i := len(ArmorBegin) + 60; i < len(armor)-len(ArmorEnd)-4; i += 13 {
 			bad := bytes.Clone(armor)
 			if bad[i]++; b.accepts(signers, bad, "the message\n", "ann@example.org") {
 				t.Errorf("%s: ssh-keygen accepts byte %d changed", kind, i)

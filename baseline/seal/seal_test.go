@@ -148,14 +148,14 @@ func TestEveryByteCounts(t *testing.T) {
 func TestArmorHasOneSpelling(t *testing.T) {
 	s := newSigner(t, false)
 	good := string(mustSign(t, s, "m"))
-	body := strings.TrimSuffix(strings.TrimPrefix(good, armorBegin), armorEnd)
+	body := strings.TrimSuffix(strings.TrimPrefix(good, ArmorBegin), ArmorEnd)
 	flat := strings.ReplaceAll(body, "\n", "")
 	for name, bad := range map[string]string{
 		"nothing": "", "text before": "x\n" + good, "text behind": good + "x", "line behind": good + "\n", "no line end": strings.TrimSuffix(good, "\n"),
-		"CRLF": strings.ReplaceAll(good, "\n", "\r\n"), "one line": armorBegin + flat + "\n" + armorEnd,
-		"64 columns": armorBegin + flat[:64] + "\n" + flat[64:] + "\n" + armorEnd, "blank line": armorBegin + "\n" + body + armorEnd,
-		"blank": armorBegin + " " + body + armorEnd, "header": armorBegin + "Comment: x\n\n" + body + armorEnd,
-		"twice": good + good, "no end": strings.TrimSuffix(good, armorEnd),
+		"CRLF": strings.ReplaceAll(good, "\n", "\r\n"), "one line": ArmorBegin + flat + "\n" + ArmorEnd,
+		"64 columns": ArmorBegin + flat[:64] + "\n" + flat[64:] + "\n" + ArmorEnd, "blank line": ArmorBegin + "\n" + body + ArmorEnd,
+		"blank": ArmorBegin + " " + body + ArmorEnd, "header": ArmorBegin + "Comment: x\n\n" + body + ArmorEnd,
+		"twice": good + good, "no end": strings.TrimSuffix(good, ArmorEnd),
 		"public key instead": s.key.Line + "\n",
 	} {
 		if _, err := Check(strings.NewReader("m"), []byte(bad), testNamespace); !isOnly(err, ErrArmor) {
@@ -163,7 +163,7 @@ func TestArmorHasOneSpelling(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"eA\n", "eA=\n", "eB==\n", "eA==", "eA==\n\n", "e-==\n"} { // "eA==\n" is the one spelling of "x"
-		if _, err := decodeArmor([]byte(armorBegin + bad + armorEnd)); !isOnly(err, ErrArmor) {
+		if _, err := decodeArmor([]byte(ArmorBegin + bad + ArmorEnd)); !isOnly(err, ErrArmor) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
