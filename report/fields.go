@@ -35,6 +35,10 @@ func (c *coder) record(r *Record, kind string) {
 		r.Note = orNew(r.Note)
 		c.text("text", &r.Note.Text)
 		c.optional("path", &r.Note.Path)
+		if c.has("window", r.Note.Window != nil) {
+			r.Note.Window = orNew(r.Note.Window)
+			c.object("window", func() { r.Note.Window.fields(c) })
+		}
 	case "trailer":
 		r.Trailer = orNew(r.Trailer)
 		r.Trailer.fields(c)
@@ -146,6 +150,7 @@ func findingFields(f *rules.Finding, c *coder) {
 		c.fail("raw_severity and explained go together")
 	}
 	c.texts("attack", &f.Attack, true)
+	c.optional("window", &f.Window)
 }
 
 // findingHead is what folding needs to know of a finding. It reports whether

@@ -78,6 +78,15 @@ var goldens = map[string]func(w *Writer) error{
 		t.Second = &SecondLook{Files: 1234, Differing: 1, Impossible: 2}
 		return w.Trailer(t)
 	},
+	"window": func(w *Writer) error {
+		w.Header(header())
+		w.Finding(rules.Finding{Set: "integrity", Rule: "fim.content", Severity: rules.Medium, Change: "changed", New: true, Subject: file("/etc/" + hostile), Window: "0a0a0a0a0a0a0a0a"})
+		w.Finding(rules.Finding{Set: "integrity", Rule: "fim.content", Severity: rules.Medium, Change: "changed", New: true, Subject: file("/etc/outside")})
+		w.Finding(rules.Finding{Set: "integrity", Rule: "fim.removed", Severity: rules.Medium, Change: "removed", New: true, Subject: file("/etc/unknown"), Window: hostile})
+		w.Note(Note{Text: "1 of 3 findings falls into the maintenance window 0a0a0a0a0a0a0a0a: " + hostile,
+			Window: &Window{ID: "0a0a0a0a0a0a0a0a", From: t0.Add(-2 * time.Hour), To: t0.Add(-time.Hour), Reason: hostile}})
+		return w.Trailer(trailer(Findings, 1, Counts{Selected: 201, Verified: 198, Changed: 2, Removed: 1, Bytes: 4000}))
+	},
 	"gaps": func(w *Writer) error {
 		w.Header(header())
 		w.Gap(Gap{Subject: file("/etc/" + hostile), Reason: "changed while read", Attributes: []string{"content", "size"}})

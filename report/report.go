@@ -140,6 +140,8 @@ type Skip struct{ Path, FSType string }
 type Note struct {
 	Text string
 	Path string // what it is about, any bytes, may be empty
+
+	Window *Window // that it is about; nil: none
 }
 
 // Counts are the figures of a trailer. Those from Findings on are counted by

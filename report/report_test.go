@@ -168,6 +168,9 @@ func randomFinding(r *rand.Rand) rules.Finding {
 		Change:  randomName(r), From: randomName(r), Count: int64(r.IntN(3)), Reasons: randomTexts(r), Attack: randomTexts(r), Links: randomTexts(r), New: r.IntN(2) == 0}
 	f.RawSeverity = f.Severity
 	if r.IntN(2) == 0 {
+		f.Window = randomName(r)
+	}
+	if r.IntN(2) == 0 {
 		f.Explained = &rules.Explanation{Source: randomName(r), Level: []string{"signed", "attributed", "local"}[r.IntN(3)]}
 		if r.IntN(2) == 0 {
 			f.Explained.Kind, f.Explained.ID, f.Explained.By, f.SHA256 = randomName(r), randomName(r), randomName(r), hex64('8')
@@ -221,7 +224,10 @@ func randomReport(t *testing.T, r *rand.Rand) ([]Record, []byte) {
 		check(w.Finding(f))
 	}
 	g := Gap{rules.Subject{Kind: randomName(r), Path: randomName(r)}, randomTexts(r), randomName(r), randomName(r), r.IntN(2) == 0, int64(r.IntN(3))}
-	ru, sk, no := Rule{randomName(r), randomName(r), randomName(r), randomName(r)}, Skip{randomName(r), randomName(r)}, Note{randomName(r), randomName(r)}
+	ru, sk, no := Rule{randomName(r), randomName(r), randomName(r), randomName(r)}, Skip{randomName(r), randomName(r)}, Note{Text: randomName(r), Path: randomName(r)}
+	if r.IntN(2) == 0 {
+		no.Window = &Window{ID: randomName(r), From: t0, To: t0.Add(time.Duration(r.Int64())), Reason: randomName(r)}
+	}
 	check(w.Gap(g))
 	check(w.Rule(ru))
 	check(w.Skip(sk))

@@ -46,6 +46,8 @@ type text struct {
 	sources map[rules.Explanation]*source
 	signed  int64                     // findings that a signature explains
 	shown   [rules.Critical + 1]int64 // findings that no source stands for, by severity
+
+	windows map[string]Window // that notes tell of, by id
 }
 
 // worst is the first of the gravest findings with a path; none: path is "".
@@ -138,6 +140,7 @@ func (t *text) survey() error {
 			t.skips++
 		case r.Note != nil:
 			t.notes++
+			t.knowWindow(r.Note.Window)
 		case r.Finding != nil:
 			t.remember(r.Finding)
 		}

@@ -148,6 +148,9 @@ func (t *text) finding(f *rules.Finding) {
 	if f.Explained != nil {
 		t.detail("explained", sourceText(f.Explained)+", else "+f.RawSeverity.String())
 	}
+	if f.Window != "" {
+		t.detail("during", t.window(f.Window))
+	}
 	if !f.New {
 		s := "reported before"
 		if !f.FirstSeen.IsZero() {
