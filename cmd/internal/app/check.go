@@ -118,6 +118,7 @@ type check struct {
 	explain  *explaining
 	pending  *pendingJudge
 	saved    digest.Digest // the pending set
+	windows  windowMarks
 
 	seen       time.Time // when the change that tell is at was first seen
 	seenBefore bool      // and not now
@@ -198,6 +199,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		if err := c.lastReport(ctx); err != nil {
 			return Outcome{}, err
 		}
+	}
+	if err := c.readWindows(); err != nil {
+		return Outcome{}, err
 	}
 	if c.paper, err = c.begin(ctx, kind, scope, c.o.NoState); err != nil {
 		return Outcome{}, err

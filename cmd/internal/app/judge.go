@@ -76,6 +76,7 @@ func (c *check) emit(f rules.Finding) error {
 	if since, ok := c.since(&f); ok {
 		f.FirstSeen, f.New = since, false
 	}
+	c.windows.mark(&f, f.FirstSeen)
 	if f.Severity >= c.failOn {
 		c.out.Add(ExitFindings)
 	}
@@ -168,6 +169,11 @@ func (c *check) finish() error {
 	}
 	if text := c.lookNote(); text != "" {
 		if err := c.paper.w.Note(report.Note{Text: text}); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.windows.notes(c.env.Now(), c.paper.w.Tally().Total()) {
+		if err := c.paper.w.Note(n); err != nil {
 			return err
 		}
 	}

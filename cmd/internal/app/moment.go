@@ -16,19 +16,38 @@ var momentForms = [...]string{"2006-01-02 15:04:05", "2006-01-02 15:04", time.Da
 //	2026-11-26[ 22:21[:15]]         local time; a date alone is its first instant
 //	90s 30m 24h 7d 2w 1d12h         back from now; a day has 24 hours
 func parseMoment(s string, now time.Time, loc *time.Location) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+	if t, ok := parsePoint(s, loc); ok {
 		return t, nil
-	}
-	for _, form := range momentForms {
-		// time.Parse takes "1:02" for "01:02", and a fraction that no form has.
-		if t, err := time.ParseInLocation(form, s, loc); err == nil && len(s) == len(form) {
-			return t, nil
-		}
 	}
 	if back, ok := parseBack(s); ok {
 		return now.Add(-back), nil
 	}
 	return time.Time{}, fmt.Errorf("%q: want a time as 2006-01-02T15:04:05Z, 2006-01-02 15:04:05, 2006-01-02 15:04 or 2006-01-02, or how long ago as 90m, 24h, 7d or 1d12h", s)
+}
+
+// parseUntil is parseMoment for a time to come: 4h is in four hours.
+func parseUntil(s string, now time.Time, loc *time.Location) (time.Time, error) {
+	if t, ok := parsePoint(s, loc); ok {
+		return t, nil
+	}
+	if ahead, ok := parseBack(s); ok {
+		return now.Add(ahead), nil
+	}
+	return time.Time{}, fmt.Errorf("%q: want a time as 2006-01-02T15:04:05Z, 2006-01-02 15:04:05, 2006-01-02 15:04 or 2006-01-02, or how long from now as 90m, 4h, 2d or 1d12h", s)
+}
+
+// parsePoint reads what parseMoment reads and now does not matter to.
+func parsePoint(s string, loc *time.Location) (time.Time, bool) {
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, true
+	}
+	for _, form := range momentForms {
+		// time.Parse takes "1:02" for "01:02", and a fraction that no form has.
+		if t, err := time.ParseInLocation(form, s, loc); err == nil && len(s) == len(form) {
+			return t, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // backUnits are the units of parseBack, the largest first.
