@@ -1,13 +1,18 @@
 package app
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"intact/baseline"
 	"intact/baseline/diff"
+	"intact/baseline/seal"
+	"intact/baseline/statement"
+	"intact/report"
 	"intact/rules"
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
@@ -71,6 +76,67 @@ func TestWindowMark(t *testing.T) {
 		f := rules.Finding{Diff: tt.c}
 		if m.mark(&f, tt.seen); (f.Window == "x") != tt.want || (m.list[0].marked == 1) != tt.want {
 			t.Errorf("%s: got %q, %d marked", tt.name, f.Window, m.list[0].marked)
+		}
+	}
+}
+
+// Whose signature a window needs: what it says of itself, and the list that
+// names that key for it.
+func TestJudgeWindow(t *testing.T) {
+	var keys [2]seal.Signer
+	for i := range keys {
+		name := filepath.Join(t.TempDir(), "key")
+		if _, err := seal.Generate(name, "x"); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if keys[i], err = seal.OpenKey(name, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(lines ...string) *seal.Signers {
+		l, err := seal.ParseSigners("list", []byte(strings.Join(lines, "\n")+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	id := strings.Repeat("0f", 16)
+	host, ann := keys[0].Key().Line, keys[1].Key().Line
+	own := list("host:" + id + ` namespaces="` + report.Namespace + `" ` + host)
+	operators := list(`ann namespaces="`+statement.Namespace+`" `+ann, "host:"+id+` namespaces="`+statement.Namespace+`" `+host)
+	for _, tt := range []struct {
+		name      string
+		authority statement.Authority
+		key       seal.Signer
+		namespace string
+		trust     baseline.Trust
+		alter     func(*baseline.Window)
+		want      string // "": refused
+	}{
+		{"the host", statement.Host, keys[0], report.Namespace, baseline.Trust{Host: own}, nil, "host:" + id},
+		{"the host, by a list that was brought along", statement.Host, keys[0], report.Namespace, baseline.Trust{Operators: own}, nil, "host:" + id},
+		{"an operator", statement.Operator, keys[1], statement.Namespace, baseline.Trust{Host: own, Operators: operators}, nil, "ann"},
+		{"the host as an operator", statement.Operator, keys[0], statement.Namespace, baseline.Trust{Host: own, Operators: operators}, nil, ""},
+		{"an operator as the host", statement.Host, keys[1], report.Namespace, baseline.Trust{Host: own, Operators: operators}, nil, ""},
+		{"no list", statement.Host, keys[0], report.Namespace, baseline.Trust{}, nil, ""},
+		{"nobody's list of operators", statement.Operator, keys[1], statement.Namespace, baseline.Trust{Host: own}, nil, ""},
+		{"another namespace", statement.Host, keys[0], statement.Namespace, baseline.Trust{Host: own}, nil, ""},
+		{"another host", statement.Host, keys[0], report.Namespace, baseline.Trust{Host: own}, func(w *baseline.Window) { w.HostID = strings.Repeat("0e", 16) }, ""},
+		{"a signer that it was not", statement.Host, keys[0], report.Namespace, baseline.Trust{Host: own}, func(w *baseline.Window) { w.Signer = keys[1].Key().Fingerprint }, ""},
+	} {
+		now := time.Now()
+		w := baseline.Window{ID: "0a0a0a0a0a0a0a0a", HostID: id, Opened: now, Until: now.Add(time.Hour), Reason: "x", Authority: tt.authority, Signer: tt.key.Key().Fingerprint}
+		if tt.alter != nil {
+			tt.alter(&w)
+		}
+		var err error
+		if w.Armor, err = tt.key.Sign(tt.namespace, bytes.NewReader(w.Text())); err != nil {
+			t.Fatal(err)
+		}
+		s := &session{store: &baseline.Store{Trust: &tt.trust}}
+		if by, err := s.judgeWindow(&w); by != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s: got %q, %v", tt.name, by, err)
 		}
 	}
 }
