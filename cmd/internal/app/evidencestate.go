@@ -40,6 +40,11 @@ func (v *evidence) stored() error {
 			return err
 		}
 	}
+	if _, err := os.Lstat(v.store.WindowsPath()); err == nil {
+		if err := v.copied("windows", v.store.WindowsPath()); err != nil {
+			return err
+		}
+	}
 	return v.copied("keys/"+ownSigners, v.keyFile(ownSigners))
 }
 
