@@ -122,9 +122,12 @@ func (s *Store) install(ctx context.Context, a *Approval) (by Signed, err error)
 	}
 	defer lock.Unlock()
 	prev, host, err := s.newest()
-	if err != nil && !errors.Is(err, ErrSelfApproved) {
+	if errors.Is(err, ErrSelfApproved) {
 		// That alone an operator mends: the approval names the statement that the
 		// host signed itself.
+		err = s.standAlone()
+	}
+	if err != nil {
 		return by, err
 	}
 	if prev == nil {
@@ -141,6 +144,24 @@ func (s *Store) install(ctx context.Context, a *Approval) (by Signed, err error)
 		return by, err
 	}
 	return by, s.commit(ctx, name, a.Statement, a.Signature)
+}
+
+// standAlone reports as an error what keeps the host from coming under an
+// operator by an approval: something older than what it approved itself.
+func (s *Store) standAlone() error {
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	n := ownBeginning(list)
+	if n == len(list) {
+		return nil
+	}
+	err = fmt.Errorf("%w: generation %d is no beginning by the host alone", ErrUntrusted, list[n].Generation)
+	if list[n].Err != nil && !errors.Is(list[n].Err, ErrSelfApproved) {
+		err = fmt.Errorf("%w: %w", err, list[n].Err)
+	}
+	return fmt.Errorf("%w; what the host's own key signed since counts for nothing: init --force --sign-with KEY starts over under the operator", err)
 }
 
 // follows says whether an approval is for the generation behind prev.

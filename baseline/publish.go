@@ -297,15 +297,24 @@ func (s *Store) List() ([]Info, error) {
 // itself where an operator's statement follows: it names them, so they were in
 // force when the operator looked.
 func settled(list []Info) {
-	for i := len(list) - 2; i >= 0; i-- {
-		in, next := &list[i], &list[i+1]
-		if next.Err != nil || next.Statement.Restart {
-			continue
-		}
-		if next.Signed.Authority != statement.None && errors.Is(in.Err, ErrSelfApproved) {
-			in.Err = nil
-		}
+	n := ownBeginning(list)
+	if n == len(list) || list[n].Err != nil || list[n].Statement.Restart || list[n].Signed.Authority == statement.None {
+		return
 	}
+	for i := range n {
+		list[i].Err = nil
+	}
+}
+
+// ownBeginning returns how many generations, from the first one on, the host
+// approved itself before an operator was named. Behind an operator's generation,
+// one that cannot be judged or a new beginning there is none: nobody could tell
+// a stand-alone host from one that went on behind the operator's back.
+func ownBeginning(list []Info) (n int) {
+	for n < len(list) && errors.Is(list[n].Err, ErrSelfApproved) && !list[n].Statement.Restart {
+		n++
+	}
+	return n
 }
 
 func nextIndex(list []uint64, n uint64) int {

@@ -263,6 +263,83 @@ func TestInstallRefuses(t *testing.T) {
 	}
 }
 
+// TestInstallLaunders: what a host's own key signed behind an operator's
+// generation does not come into force under the operator's next approval, whether
+// it went on or started over; and a chain that was put together says so.
+func TestInstallLaunders(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		first   statement.Authority
+		restart bool
+		took    bool
+	}{
+		{"alone from the beginning", statement.Host, false, true},
+		{"alone, started over", statement.Host, true, false},
+		{"behind the operator", statement.Operator, false, false},
+		{"over the operator", statement.Operator, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := ask(t, small(), small())
+			again := func(n uint64, key seal.Signer, by statement.Authority, f func(*statement.Statement)) {
+				t.Helper()
+				text := slurp(t, a.statementPath(n))
+				st, err := statement.Parse(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				st.Authority, st.Signer = by, key.Key().Fingerprint
+				f(st)
+				armor, err := key.Sign(statement.Namespace, bytes.NewReader(st.Text()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				rewrite(t, a.statementPath(n), st.Text())
+				rewrite(t, a.signaturePath(n), armor)
+			}
+			key := a.host
+			if tt.first == statement.Operator {
+				key = a.operator
+			}
+			again(1, key, tt.first, func(*statement.Statement) {})
+			a.Trust = nil // as on a copy that is not under her
+			g := open(t, a.Store)
+			m, _, _ := compare(t, g, small())
+			rows := []diff.RowChange{{Kind: "mount", Key: []byte("/"), Old: []byte("ext4\x00/dev/sda\x00/"), New: []byte("ext4\x00/dev/sdb\x00/")}}
+			note := testNote
+			note.Authority = statement.Host
+			if _, err := g.Apply(context.Background(), a.Store, seqOf(m.list), rows, note); err != nil {
+				t.Fatal(err)
+			}
+			again(2, a.host, statement.Host, func(st *statement.Statement) { st.Restart = tt.restart })
+			now := small()
+			now.file("/etc/passwd", 99)
+			a.ask(t, now)
+			q, _, err := seen(t, a.request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := a.approve(t, q.Proposed, false)
+			a.Trust = a.known
+			_, err = a.Install(context.Background(), x)
+			if tt.took {
+				if bad, bug := a.Verify(context.Background(), 0); err != nil || bug != nil || len(bad) > 0 {
+					t.Fatal(err, bug, bad)
+				}
+				return
+			}
+			if n, _ := a.Latest(); !errors.Is(err, ErrUntrusted) || n != 2 || !a.Staged() {
+				t.Fatalf("generation %d, %v", n, err)
+			}
+			if err := a.commit(context.Background(), a.proposedPath(), x.Statement, x.Signature); err != nil {
+				t.Fatal(err)
+			}
+			if infos, err := a.List(); err != nil || !errors.Is(infos[1].Err, ErrUntrusted) {
+				t.Errorf("%+v, %v", infos, err)
+			}
+		})
+	}
+}
+
 func clone(st *statement.Statement) *statement.Statement {
 	c := *st
 	return &c

@@ -27,7 +27,7 @@ type ApproveOptions struct {
 	SignWith   string   // the operator's key, see session.signer
 	Reason     string   // without a terminal it stands for consent
 	Output     string   // of one request the file, of several the folder; "": beside each request
-	ExpectRoot string   // of the baseline in force, of one request
+	ExpectRoot string   // of the baseline in force; a file with "/" in its name may hold those of several requests
 	DryRun     bool     // show, sign nothing
 }
 
@@ -41,8 +41,8 @@ func Approve(ctx context.Context, e *Env, o ApproveOptions) (Outcome, error) {
 		return Outcome{}, usageError("accept --approve: say which: REQUEST…")
 	case len(o.Requests) > baseline.MaxApproved:
 		return Outcome{}, usageError("accept --approve: %d requests at most", baseline.MaxApproved)
-	case o.ExpectRoot != "" && len(o.Requests) > 1:
-		return Outcome{}, usageError("accept --approve: --expect-root is for one request")
+	case o.ExpectRoot != "" && len(o.Requests) > 1 && !strings.Contains(o.ExpectRoot, "/"):
+		return Outcome{}, usageError("accept --approve: one --expect-root is for one request; for several give a file, ./FILE, with one root on each line")
 	case o.SignWith == "" && !o.DryRun:
 		return Outcome{}, usageError("accept --approve: --sign-with KEY is needed, or --dry-run")
 	case strings.TrimSpace(o.Reason) == "" && !o.DryRun && !asks:
@@ -55,11 +55,9 @@ func Approve(ctx context.Context, e *Env, o ApproveOptions) (Outcome, error) {
 	defer s.close()
 	a := &approval{session: s, o: o, in: bufio.NewReader(e.Stdin), trust: &baseline.Trust{Operators: s.store.Trust.Operators}}
 	if o.ExpectRoot != "" {
-		pin, err := readPin(o.ExpectRoot)
-		if err != nil {
+		if a.pins, err = readPins(o.ExpectRoot); err != nil {
 			return Outcome{}, usageError("--expect-root: %w", err)
 		}
-		a.pin = &pin
 	}
 	if a.names, err = a.outputs(); err != nil {
 		return Outcome{}, err
@@ -77,8 +75,8 @@ type approval struct {
 	o     ApproveOptions
 	in    *bufio.Reader
 	trust *baseline.Trust // the operator's own list; nothing of a host counts here
-	pin   *statement.Pin
-	names []string // of the approvals
+	pins  []statement.Pin // roots, one of which each baseline in force must have; none: --expect-root was not given
+	names []string        // of the approvals
 	key   seal.Signer
 }
 
@@ -134,6 +132,10 @@ func (a *approval) run(ctx context.Context, asks bool) (Outcome, error) {
 			return Outcome{}, err
 		}
 		a.env.print("approved: host %s, generation %d, root %s: %s\n", m.Statement.HostID, m.Statement.Generation, m.Statement.Short(), report.Escape(a.names[i]))
+	}
+	a.env.print("keep, to give with --expect-root next time:\n")
+	for _, m := range made {
+		a.env.print("  %s\n", m.Statement.Short())
 	}
 	return Done(), nil
 }
@@ -234,28 +236,37 @@ func (a *approval) judged(list []*statement.Statement, signature []byte) ([]*bas
 }
 
 // vouched says in words who signed the statement in force, or refuses it. What
-// no list here names needs a root that the operator brought along.
-func (a *approval) vouched(q *baseline.Request) (string, error) {
+// no operator whom a list here names signed needs a root that the operator
+// brought along; unseen says that it was so. A host's own key is no better there
+// than one that nobody knows: whoever is root on the host signs with it.
+func (a *approval) vouched(q *baseline.Request) (who string, unseen bool, err error) {
 	st := q.Present
-	if a.pin != nil && !a.pin.Matches(st.Root) {
-		return "", fmt.Errorf("%w: the root in force is %s, and --expect-root says %s", errUnexpected, st.Root.Named(), string(*a.pin))
+	pinned := slices.ContainsFunc(a.pins, func(p statement.Pin) bool { return p.Matches(st.Root) })
+	if len(a.pins) > 0 && !pinned {
+		want := string(a.pins[0])
+		if n := len(a.pins); n > 1 {
+			want = fmt.Sprintf("one of %d others", n)
+		}
+		return "", false, fmt.Errorf("%w: the root in force is %s, and --expect-root says %s", errUnexpected, st.Root.Named(), want)
 	}
 	by, err := a.trust.Judge(st, q.Signature)
 	switch {
-	case errors.Is(err, baseline.ErrSelfApproved):
-		return "signed by the host's own key " + by.Fingerprint + ": no operator approved it yet", nil
-	case err == nil && by.Authority == statement.Host:
-		return "signed by the host's own key " + by.Fingerprint, nil
+	case errors.Is(err, baseline.ErrSelfApproved), err == nil && by.Authority == statement.Host:
+		who = "signed by the host's own key " + by.Fingerprint
+		if !pinned {
+			return "", false, fmt.Errorf("%w: only the host's own key vouches for generation %d in force, and so does whoever is root there: give --expect-root with the root that init or the last accept printed, from a place that is not the host", baseline.ErrUntrusted, st.Generation)
+		}
 	case err == nil && by.Authority == statement.Operator:
-		return "signed by " + by.Principal + " with " + by.Fingerprint, nil
+		return "signed by " + by.Principal + " with " + by.Fingerprint, false, nil
 	case err != nil && !errors.Is(err, seal.ErrSigner):
-		return "", err
+		return "", false, err
+	default:
+		who = "signed by " + by.Fingerprint + ", which nobody here knows"
+		if !pinned {
+			return "", false, fmt.Errorf("%w: the baseline in force is %s: give --trusted-signers, or --expect-root with a root that did not come from the host", baseline.ErrUntrusted, who)
+		}
 	}
-	who := "signed by " + by.Fingerprint + ", which nobody here knows"
-	if a.pin == nil {
-		return "", fmt.Errorf("%w: the baseline in force is %s: give --trusted-signers, or --expect-root with a root that did not come from the host", baseline.ErrUntrusted, who)
-	}
-	return who + "; its root is the one expected", nil
+	return who + "; its root is the one expected", true, nil
 }
 
 // whenOf is a statement's time for people.

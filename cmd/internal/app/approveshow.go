@@ -26,6 +26,7 @@ const maxLooser = 1000
 type asked struct {
 	a      *approval
 	who    string // signed the statement in force, for people
+	unseen bool   // no operator whom a list here names did
 	spool  *diff.Spool
 	scope  scope // its policy, without the links and homes of the host
 	decide func(entry.Path) policy.Decision
@@ -71,7 +72,7 @@ func (a *approval) show(ctx context.Context, name string) (*statement.Statement,
 
 // head puts the policy of the request in force.
 func (k *asked) head(q *baseline.Request) (err error) {
-	if k.who, err = k.a.vouched(q); err != nil {
+	if k.who, k.unseen, err = k.a.vouched(q); err != nil {
 		return err
 	}
 	p, err := policy.ParseCanonical(q.Policy)
@@ -217,6 +218,7 @@ func (k *asked) heading(name string, q *baseline.Request, n diff.Counts) {
 		e.print("  it calls itself %s now\n", report.Escape(now.HostName))
 	}
 	e.print("  in force   generation %d of %s, root %s, %s\n", old.Generation, whenOf(old), old.Short(), report.Prose(k.who))
+	k.past(old)
 	e.print("  proposed   generation %d of %s, root %s, %d entries in %d directories\n", now.Generation, whenOf(now), now.Short(), now.Entries, now.Directories)
 	if now.Report != "" {
 		e.print("  made from  report %s\n", report.Escape(now.Report))
@@ -225,4 +227,23 @@ func (k *asked) heading(name string, q *baseline.Request, n diff.Counts) {
 		e.print("  they say   %s\n", report.Prose(now.Reason))
 	}
 	e.print("  changes    %d of entries, %d of mounts, links, gaps and intact itself; %d records stay as they are\n", n.All(), len(k.rows), q.Unchanged)
+}
+
+// past prints what is to be known of the statement in force: who signs vouches
+// for what it holds as well.
+func (k *asked) past(old *statement.Statement) {
+	e := k.a.env
+	if old.Restart {
+		e.print("  STARTED OVER with generation %d: it does not go on from the one before, which was not trusted there\n", old.Generation)
+	}
+	if old.Reason != "" {
+		e.print("  its reason %s\n", report.Prose(old.Reason))
+	}
+	if k.unseen {
+		all := "generation 1 was"
+		if old.Generation > 1 {
+			all = fmt.Sprintf("generations 1 to %d were", old.Generation)
+		}
+		e.print("  UNSEEN     as far as is known here %s shown to no operator: to approve this request is to approve all that is in there\n", all)
+	}
 }

@@ -309,3 +309,31 @@ func readPin(text string) (statement.Pin, error) {
 	}
 	return statement.ParsePin(string(b))
 }
+
+// readPins is readPin for several baselines: a file has one root on each line.
+func readPins(text string) (pins []statement.Pin, err error) {
+	if !strings.Contains(text, "/") {
+		p, err := statement.ParsePin(text)
+		return []statement.Pin{p}, err
+	}
+	b, err := readLimited(text)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		n++
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		p, err := statement.ParsePin(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", text, n, err)
+		}
+		pins = append(pins, p)
+	}
+	if len(pins) == 0 {
+		return nil, fmt.Errorf("%q: %w", text, statement.ErrPin)
+	}
+	return pins, nil
+}

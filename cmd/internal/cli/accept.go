@@ -23,7 +23,7 @@ func (p *program) acceptCommand() *cli.Command {
 			&cli.StringFlag{Name: "export", Usage: "write a request to `FILE` for an operator elsewhere; accept nothing yet"},
 			&cli.BoolFlag{Name: "approve", Usage: "where the operator's key is: show what each REQUEST asks for, and sign it"},
 			&cli.StringFlag{Name: "output", Usage: "with --approve: write the approval to `FILE`, those of several requests to this folder"},
-			&cli.StringFlag{Name: "expect-root", Usage: "with --approve: the baseline in force must have this root `DIGEST`"},
+			&cli.StringFlag{Name: "expect-root", Usage: "with --approve: the baseline in force must have this root `DIGEST`, or one of those in a file (./FILE), one on each line"},
 			&cli.StringFlag{Name: "apply", Usage: "accept what the approval in `FILE` says"},
 		},
 		Action: p.action(p.accept),
