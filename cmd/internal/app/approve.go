@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"intact/baseline"
 	"intact/baseline/seal"
 	"intact/baseline/statement"
@@ -104,23 +102,24 @@ func (a *approval) outputs() ([]string, error) {
 
 func (a *approval) run(ctx context.Context, asks bool) (Outcome, error) {
 	var list []*statement.Statement
+	var all []*summary
 	for _, name := range a.o.Requests {
-		st, err := a.show(ctx, name)
+		st, sum, err := a.show(ctx, name)
 		if err != nil {
 			return Outcome{}, fmt.Errorf("accept --approve %q: %w", name, err)
 		}
 		if slices.ContainsFunc(list, func(x *statement.Statement) bool { return x.HostID == st.HostID }) {
 			return Outcome{}, usageError("accept --approve %q: there is another request of host %s: one can be applied", name, st.HostID)
 		}
-		list = append(list, st)
+		list, all = append(list, st), append(all, sum)
 	}
 	if a.o.DryRun {
 		a.env.print("\nnothing was signed\n")
 		return Done(), nil
 	}
 	if asks {
-		if yes, err := a.consent(len(list)); err != nil || !yes {
-			return Outcome{}, errors.Join(err, usageErrorAs(ExitFindings, "accept --approve: not approved, nothing was signed"))
+		if err := a.consent(all); err != nil {
+			return Outcome{}, err
 		}
 	}
 	made, err := a.sign(ctx, list)
@@ -138,32 +137,6 @@ func (a *approval) run(ctx context.Context, asks bool) (Outcome, error) {
 		a.env.print("  %s\n", m.Statement.Short())
 	}
 	return Done(), nil
-}
-
-// consent asks on the terminal. Only y is yes.
-func (a *approval) consent(n int) (bool, error) {
-	// What was typed before the question came is no answer to it.
-	if f, ok := a.env.Stdin.(*os.File); ok {
-		_ = unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH)
-	}
-	answer := func(format string, args ...any) (string, error) {
-		a.env.print(format, args...)
-		line, err := a.in.ReadString('\n')
-		if err == io.EOF {
-			err = nil
-		}
-		return strings.TrimSpace(line), err
-	}
-	word, err := answer("\nApprove %s with %s? [y/N] ", counted(n, "request"), a.key.Key().Fingerprint)
-	if err != nil || !slices.Contains([]string{"y", "Y", "yes"}, word) {
-		return false, err
-	}
-	if strings.TrimSpace(a.o.Reason) == "" {
-		if a.o.Reason, err = answer("Reason: "); err != nil || a.o.Reason == "" {
-			return false, errors.Join(err, usageError("accept --approve: a reason is needed: it stands in the baseline's statement"))
-		}
-	}
-	return true, nil
 }
 
 // sign makes the approvals of the statements with one signature. It is of the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"intact/baseline"
@@ -14,12 +15,13 @@ import (
 	"intact/report"
 	"intact/rules"
 	"intact/rules/integrity"
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
 )
 
 // maxLooser bounds how many paths are told one by one that are compared by less
-// than they were.
+// than they were, or would be accepted unread.
 const maxLooser = 1000
 
 // asked is what one request asks for, read from its values alone.
@@ -31,43 +33,43 @@ type asked struct {
 	scope  scope // its policy, without the links and homes of the host
 	decide func(entry.Path) policy.Decision
 	rows   []diff.RowChange
-	looser []report.Note
-	more   int // looser beyond maxLooser
+	looser []report.Note // the first of what is compared by less or accepted unread
+	sum    summary
 }
 
 // show reads a request, verifies it, prints all that it would change, and
 // returns the statement that is to be signed, but for what the operator says.
 // Nothing is printed before all of it is verified.
-func (a *approval) show(ctx context.Context, name string) (*statement.Statement, error) {
+func (a *approval) show(ctx context.Context, name string) (*statement.Statement, *summary, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, usageError("%w", err)
+		return nil, nil, usageError("%w", err)
 	}
 	defer f.Close()
 	k := &asked{a: a, spool: diff.NewSpool(os.TempDir(), 1, 0)}
 	defer k.spool.Close()
 	q, err := baseline.ReadRequest(ctx, f, baseline.RequestSink{Head: k.head, Row: k.row, Change: k.change})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	result, err := k.spool.Finish(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tmp, err := os.CreateTemp("", "intact-request-*")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer tmp.Close()
 	if err := os.Remove(tmp.Name()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := k.write(ctx, tmp, q, result); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	k.heading(name, q, result.Counts())
 	err = report.Changes(a.env.Stdout, tmp, report.TextOptions{Now: a.env.Now(), Location: time.Local, Color: a.env.Color})
-	return q.Proposed, err
+	return q.Proposed, &k.sum, err
 }
 
 // head puts the policy of the request in force.
@@ -101,7 +103,8 @@ func (k *asked) row(c diff.RowChange) error {
 }
 
 // change takes one difference, and looks whether the path is compared by less
-// than before, or than the policy says: that would hide what comes next.
+// than before, or than the policy says: that would hide what comes next. What is
+// compared and was not read is shown to nobody.
 func (k *asked) change(c *diff.Change) error {
 	var lost entry.Attr
 	switch {
@@ -117,13 +120,22 @@ func (k *asked) change(c *diff.Change) error {
 		}
 	}
 	if lost != 0 {
-		if len(k.looser) < maxLooser {
-			k.looser = append(k.looser, report.Note{Path: string(c.Path), Text: "WOULD BE COMPARED BY LESS from now on, not by " + lost.String()})
-		} else {
-			k.more++
+		k.sum.less++
+		k.tell(c.Path, "WOULD BE COMPARED BY LESS from now on, not by "+lost.String())
+	}
+	if c.New != nil {
+		if unread := c.NewSet.For(c.New.Kind) &^ c.New.Have; unread != 0 {
+			k.sum.unread++
+			k.tell(c.Path, "WOULD BE ACCEPTED UNREAD: "+unread.String())
 		}
 	}
 	return k.spool.Add(0, c)
+}
+
+func (k *asked) tell(p entry.Path, text string) {
+	if len(k.looser) < maxLooser {
+		k.looser = append(k.looser, report.Note{Path: string(p), Text: text})
+	}
 }
 
 // write writes the changes as the records of a report.
@@ -139,8 +151,10 @@ func (k *asked) write(ctx context.Context, to io.Writer, q *baseline.Request, re
 	if err != nil {
 		return err
 	}
+	self := false
 	emit := func(f rules.Finding) error {
 		f.FirstSeen, f.New = now, true
+		k.sum.count(&f, self)
 		return w.Finding(f)
 	}
 	in := rules.Input{Changes: result.Changes(), Floor: k.scope.floors()}
@@ -153,11 +167,12 @@ func (k *asked) write(ctx context.Context, to io.Writer, q *baseline.Request, re
 	}
 	var gaps []report.Gap
 	notes := k.looser
-	if k.more > 0 {
-		notes = append(notes, report.Note{Text: fmt.Sprintf("%d more paths would be compared by less", k.more)})
+	if more := k.sum.less + k.sum.unread - len(notes); more > 0 {
+		notes = append(notes, report.Note{Text: fmt.Sprintf("%d more such notes: in all %d paths would be compared by less and %d accepted unread", more, k.sum.less, k.sum.unread)})
 	}
 	for _, r := range k.rows {
 		f, gap, note := shownRow(r)
+		self = r.Kind == rowSelf || r.Kind == rowState
 		switch {
 		case gap != nil:
 			gaps = append(gaps, *gap)
@@ -170,6 +185,7 @@ func (k *asked) write(ctx context.Context, to io.Writer, q *baseline.Request, re
 			return err
 		}
 	}
+	k.sum.gaps = len(gaps)
 	for _, g := range gaps {
 		err = errors.Join(err, w.Gap(g))
 	}
@@ -213,7 +229,8 @@ func shownRow(r diff.RowChange) (f rules.Finding, gap *report.Gap, note *report.
 // heading prints what is in force, who says so, and what would be.
 func (k *asked) heading(name string, q *baseline.Request, n diff.Counts) {
 	old, now, e := q.Present, q.Proposed, k.a.env
-	e.print("request %s of host %s (%s)\n", report.Escape(name), old.HostID, report.Escape(old.HostName))
+	k.sum.name = fmt.Sprintf("request %s of host %s (%s)", report.Escape(name), old.HostID, report.Escape(old.HostName))
+	e.print("%s\n", k.sum.name)
 	if now.HostName != old.HostName {
 		e.print("  it calls itself %s now\n", report.Escape(now.HostName))
 	}
@@ -226,7 +243,12 @@ func (k *asked) heading(name string, q *baseline.Request, n diff.Counts) {
 	if now.Reason != "" {
 		e.print("  they say   %s\n", report.Prose(now.Reason))
 	}
+	e.print("  their tool intact %s, %s\n", report.Prose(now.ToolVersion), toolNamed(now.ToolDigest))
+	if n := len(now.Pruned); n > 0 {
+		e.print("  deletes    %s of older generations: %s\n", counted(n, "file"), firstOf(now.Pruned))
+	}
 	e.print("  changes    %d of entries, %d of mounts, links, gaps and intact itself; %d records stay as they are\n", n.All(), len(k.rows), q.Unchanged)
+	e.print("  in short   %s\n", k.sum.words())
 }
 
 // past prints what is to be known of the statement in force: who signs vouches
@@ -234,6 +256,7 @@ func (k *asked) heading(name string, q *baseline.Request, n diff.Counts) {
 func (k *asked) past(old *statement.Statement) {
 	e := k.a.env
 	if old.Restart {
+		k.sum.past = fmt.Sprintf("generation %d STARTED OVER", old.Generation)
 		e.print("  STARTED OVER with generation %d: it does not go on from the one before, which was not trusted there\n", old.Generation)
 	}
 	if old.Reason != "" {
@@ -244,6 +267,25 @@ func (k *asked) past(old *statement.Statement) {
 		if old.Generation > 1 {
 			all = fmt.Sprintf("generations 1 to %d were", old.Generation)
 		}
+		k.sum.past = strings.TrimPrefix(k.sum.past+"; "+all+" shown to no operator", "; ")
 		e.print("  UNSEEN     as far as is known here %s shown to no operator: to approve this request is to approve all that is in there\n", all)
 	}
+}
+
+// toolNamed is the digest of the program that made the proposal, as it says.
+func toolNamed(d digest.Digest) string {
+	if d == (digest.Digest{}) {
+		return "of no known digest"
+	}
+	return d.Named()
+}
+
+// firstOf lists the first of some generations.
+func firstOf(list []uint64) string {
+	const shown = 10
+	text := strings.Trim(fmt.Sprint(list[:min(len(list), shown)]), "[]")
+	if len(list) > shown {
+		text += " …"
+	}
+	return text
 }

@@ -8,6 +8,7 @@ import (
 	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/report"
+	"intact/rules"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
 )
@@ -28,7 +29,7 @@ func TestComparedByLess(t *testing.T) {
 	sweep, growing := config, config
 	sweep.Sweep, growing.Log = true, true
 	file := func(v int64) *entry.Entry {
-		return &entry.Entry{Name: []byte("x"), Kind: entry.File, Have: entry.Type | entry.Size, Size: v}
+		return &entry.Entry{Name: []byte("x"), Kind: entry.File, Have: entry.All, Size: v}
 	}
 	for _, tt := range []struct {
 		name     string
@@ -69,8 +70,56 @@ func TestComparedByLess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(k.looser) != maxLooser || k.more != 5 {
-		t.Errorf("%d told, %d counted", len(k.looser), k.more)
+	if len(k.looser) != maxLooser || k.sum.less != maxLooser+5 {
+		t.Errorf("%d told, %d counted", len(k.looser), k.sum.less)
+	}
+}
+
+// TestAcceptedUnread: what is compared from now on and was not read is told, of
+// new entries and of changed ones.
+func TestAcceptedUnread(t *testing.T) {
+	config, _ := policy.GroupSet("config")
+	p, err := policy.Parse("p", []byte("version: 1\npaths: [{path: /etc, attributes: config}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eff, err := policy.Union(p, p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		have    entry.Attr
+		changed bool
+		want    string
+	}{
+		{"all read", entry.All, false, ""},
+		{"new, no content", entry.All &^ entry.Content, false, "WOULD BE ACCEPTED UNREAD: content"},
+		{"new, no content and no acl", entry.All &^ (entry.Content | entry.ACL), false, "WOULD BE ACCEPTED UNREAD: content,acl"},
+		{"what is not compared", entry.All &^ entry.Inode, false, ""},
+		{"changed, no content before and after", entry.All &^ entry.Content, true, "WOULD BE ACCEPTED UNREAD: content"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := &asked{spool: diff.NewSpool(t.TempDir(), 1, 0), scope: scope{eff: eff}, decide: eff.Decider()}
+			defer k.spool.Close()
+			now := &entry.Entry{Name: []byte("x"), Kind: entry.File, Have: tt.have, Size: 2}
+			c := &diff.Change{Kind: diff.Added, Path: "/etc/x", New: now, NewSet: config}
+			if tt.changed {
+				old := *now
+				old.Size = 1
+				c.Kind, c.Attrs, c.Old, c.OldSet = diff.Changed, entry.Size, &old, config
+			}
+			if err := k.change(c); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if len(k.looser) == 1 {
+				got = k.looser[0].Text
+			}
+			if got != tt.want || k.sum.unread != len(k.looser) {
+				t.Errorf("%+v, %d counted", k.looser, k.sum.unread)
+			}
+		})
 	}
 }
 
@@ -107,5 +156,30 @@ func TestRequestedRows(t *testing.T) {
 	}
 	if _, _, note := shownRow(diff.RowChange{Kind: rowGap, Key: key, Old: []byte("io")}); *note != (report.Note{Path: "/root/x", Text: "is no known gap any more: it was io"}) {
 		t.Errorf("%+v", note)
+	}
+}
+
+// TestGraveSummary: what is critical and every row of intact itself is named
+// before the question, escaped and bounded; nothing else is.
+func TestGraveSummary(t *testing.T) {
+	var s summary
+	of := func(v rules.Severity, self bool) {
+		s.count(&rules.Finding{Severity: v, Subject: rules.Subject{Path: "/x\x1b\n"}}, self)
+	}
+	of(rules.High, false)
+	if len(s.grave) != 0 {
+		t.Errorf("%q", s.grave)
+	}
+	of(rules.Low, true)
+	if len(s.grave) != 1 || s.grave[0] != `LOW /x\x1b\n` {
+		t.Errorf("%q", s.grave)
+	}
+	for range maxGrave + 4 {
+		of(rules.Critical, false)
+	}
+	s.less, s.unread, s.gaps, s.past = 1, 2, 3, "generation 1 was shown to no operator"
+	want := "24 critical, 1 high, 1 low, 1 of intact itself, 1 COMPARED BY LESS, 2 ACCEPTED UNREAD, 3 known gaps more, generation 1 was shown to no operator"
+	if len(s.grave) != maxGrave || s.more != 5 || s.words() != want {
+		t.Errorf("%d named, %d more: %s", len(s.grave), s.more, s.words())
 	}
 }

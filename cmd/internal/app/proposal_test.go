@@ -29,7 +29,7 @@ type governed struct {
 
 func newGoverned(t *testing.T, files int, size string) *governed {
 	t.Helper()
-	s := newSite(t, "")
+	s := newSite(t, "paths:\n  - {path: $T, attributes: config}\n  - {path: $T/grave, attributes: config, severity: critical}\n")
 	g := &governed{site: s, desk: t.TempDir()}
 	g.key, g.request, g.approval = filepath.Join(g.desk, "key"), filepath.Join(g.desk, "request"), filepath.Join(g.desk, "request.approval")
 	k, err := seal.Generate(g.key, "ann")
@@ -334,19 +334,29 @@ func terminal(t *testing.T) (user, program *os.File) {
 func TestConsent(t *testing.T) {
 	for _, tt := range []struct {
 		name, early, answer, reason string
+		grave                       bool
 		exit                        int
 	}{
-		{"yes", "", "y\n", "given", 0},
-		{"yes-and-why", "", "y\nbecause\n", "", 0},
-		{"no", "", "n\n", "given", 1},
-		{"nothing", "", "\n", "given", 1},
-		{"no-reason", "", "y\n\n", "", 2},
-		{"typed-ahead", "y\n", "\n", "given", 1},
+		{"yes", "", "y\n", "given", false, 0},
+		{"yes-and-why", "", "y\nbecause\n", "", false, 0},
+		{"no", "", "n\n", "given", false, 1},
+		{"nothing", "", "\n", "given", false, 1},
+		{"no-reason", "", "y\n\n", "", false, 1},
+		{"typed-ahead", "y\n", "\n", "given", false, 1},
+		{"grave", "", "y\n", "given", true, 1},
+		{"grave-in-full", "", "yes\n", "given", true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := newGoverned(t, 3, "")
+			want := []string{"d00/changing", ": 1 low\r\n", "[y/N] "}
+			if tt.grave {
+				g.write("grave/\x1b", "x")
+				want = []string{": 2 critical, 1 low\r\n  CRITICAL ", `grave/\x1b`, "type yes in full [yes/N] "}
+			}
 			g.change("new")
-			g.want(g.ask(), 0)
+			g.want(g.run(func(ctx context.Context, e *app.Env) (app.Outcome, error) {
+				return app.Accept(ctx, e, app.AcceptOptions{Paths: []string{"/"}, Export: g.request})
+			}), 0)
 			user, program := terminal(t)
 			if tt.early != "" {
 				_, err := user.WriteString(tt.early)
@@ -370,7 +380,7 @@ func TestConsent(t *testing.T) {
 				buf := make([]byte, 4096)
 				for told := false; ; {
 					n, err := user.Read(buf)
-					if seen = append(seen, buf[:n]...); !told && (err != nil || bytes.Contains(seen, []byte("[y/N] "))) {
+					if seen = append(seen, buf[:n]...); !told && (err != nil || bytes.Contains(seen, []byte("N] "))) {
 						told = true
 						asked <- bytes.Clone(seen)
 					}
@@ -382,8 +392,10 @@ func TestConsent(t *testing.T) {
 			var r result
 			select {
 			case seen := <-asked:
-				if !bytes.Contains(seen, []byte("d00/changing")) {
-					t.Errorf("asked without showing:\n%s", seen)
+				for _, w := range want {
+					if !bytes.Contains(seen, []byte(w)) {
+						t.Errorf("asked without showing %q:\n%s", w, seen)
+					}
 				}
 				_, err := user.WriteString(tt.answer)
 				g.must(err)
@@ -394,6 +406,9 @@ func TestConsent(t *testing.T) {
 			if r.exit != tt.exit {
 				t.Errorf("exit %d, %v", r.exit, r.err)
 			}
+			if r.err != nil && strings.Contains(r.err.Error(), "\n") {
+				t.Errorf("the error is of several lines: %q", r.err)
+			}
 			text, err := os.ReadFile(g.approval)
 			if (err == nil) != (tt.exit == 0) {
 				t.Fatalf("approval: %v", err)
@@ -401,7 +416,7 @@ func TestConsent(t *testing.T) {
 			if tt.exit == 0 {
 				a, err := baseline.ParseApproval(text)
 				g.must(err)
-				if want := tt.reason + strings.TrimPrefix(strings.TrimSpace(tt.answer), "y"); strings.TrimSpace(want) != a.Statement.Reason {
+				if want := tt.reason + strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(tt.answer), "y"), "es"); strings.TrimSpace(want) != a.Statement.Reason {
 					t.Errorf("reason %q, want %q", a.Statement.Reason, want)
 				}
 				g.want(g.apply(), 0)
