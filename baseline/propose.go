@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"syscall"
 
 	"intact/baseline/diff"
 	"intact/baseline/seal"
@@ -219,12 +220,12 @@ func (t *Trust) approved(a *Approval) (Signed, error) {
 func (s *Store) staged(ctx context.Context, st *statement.Statement) (string, error) {
 	var other error
 	for _, name := range []string{s.proposedPath(), s.dbPath(st.Generation)} {
-		f, err := openRegular(name)
+		f, err := s.openStaged(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return "", fmt.Errorf("open %q: %w", name, cause(err))
+			return "", err
 		}
 		if err := checkFile(ctx, f, st); err != nil {
 			f.Close()
@@ -244,6 +245,43 @@ func (s *Store) staged(ctx context.Context, st *statement.Statement) (string, er
 		return "", fmt.Errorf("%w: another file is staged in its place", ErrNotStaged)
 	}
 	return "", ErrNotStaged
+}
+
+// openStaged opens a file that is to become a generation. Who else owns it, or
+// has another name for it, could write to it behind every check; what is no
+// regular file nobody staged.
+func (s *Store) openStaged(name string) (*os.File, error) {
+	bad := func(what string, args ...any) error {
+		return fmt.Errorf("%w: the staged file %q %s: remove it, and accept --export again", ErrApproval, name, fmt.Sprintf(what, args...))
+	}
+	var dir, st syscall.Stat_t
+	if err := syscall.Stat(s.path(baselineDir), &dir); err != nil {
+		return nil, fmt.Errorf("look at %q: %w", s.path(baselineDir), err)
+	}
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, bad("is no regular file")
+	}
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, fmt.Errorf("open %q: %w", name, cause(err))
+	}
+	err = syscall.Fstat(int(f.Fd()), &st)
+	switch me := uint32(os.Geteuid()); {
+	case err != nil:
+		err = fmt.Errorf("look at %q: %w", name, err)
+	case st.Uid != 0 && st.Uid != me && st.Uid != dir.Uid:
+		err = bad("belongs to user %d", st.Uid)
+	case st.Nlink != 1:
+		err = bad("has %d names", st.Nlink)
+	default:
+		return f, nil
+	}
+	f.Close()
+	return nil, err
 }
 
 // Staged reports whether a generation waits for an operator.
