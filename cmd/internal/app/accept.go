@@ -124,6 +124,9 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("accept: %w", err)
 	}
 	defer a.set.Close()
+	if err := a.believed(ctx); err != nil {
+		return Outcome{}, err
+	}
 	if a.ask {
 		if err := a.review(ctx); err != nil {
 			return Outcome{}, err

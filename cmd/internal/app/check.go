@@ -231,7 +231,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if c.result.Counts().All() > manyChanges {
 		defer collectLess()()
 	}
-	c.explain = c.newExplaining(opt.MaxRate)
+	if c.explain, err = c.newExplaining(ctx, opt.MaxRate); err != nil {
+		return c.broken(ctx, err)
+	}
 	if err := c.judge(ctx); err != nil {
 		return c.broken(ctx, err)
 	}

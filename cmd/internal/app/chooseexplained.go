@@ -10,6 +10,7 @@ import (
 	"intact/report"
 	"intact/rules"
 	"intact/rules/expect"
+	"intact/scanner/entry"
 )
 
 var signedRank = (&rules.Explanation{Level: rules.Signed}).Rank()
@@ -22,6 +23,7 @@ type accepting struct {
 	leaders map[string]*pathSet        // explained changes with other names of their inode, by level
 	counts  map[rules.Explanation]bool // whether the source still counts
 	ids     map[string]bool            // manifests that count, nil: not looked
+	moved   entry.Path                 // says whose signatures count and was changed: no manifest does
 	fallen  []string                   // sources that do not, for people
 }
 
@@ -74,21 +76,47 @@ func (a *accept) stillCounts(x rules.Explanation) bool {
 	if x.Kind != expect.Kind {
 		return true
 	}
-	if a.ids == nil {
-		a.ids, a.counts = map[string]bool{}, map[rules.Explanation]bool{}
-		sources, _ := a.manifests() // of those that are wrong, fallen tells
-		for _, s := range sources {
-			a.ids[s.ID] = true
-		}
-	}
 	ok, seen := a.counts[x]
 	if !seen {
 		if ok = a.ids[x.ID]; !ok {
-			a.fallen = append(a.fallen, fmt.Sprintf("what %s explained stays pending: manifest %s does not count any more, see intact expect --list", report.Escape(x.Source), report.Escape(x.ID)))
+			why := fmt.Sprintf("manifest %s does not count any more, see intact expect --list", report.Escape(x.ID))
+			if a.moved != "" {
+				why = report.Escape(string(a.moved)) + " says whose signatures count, and is not as the baseline has it"
+			}
+			a.fallen = append(a.fallen, fmt.Sprintf("what %s explained stays pending: %s", report.Escape(x.Source), why))
 		}
 		a.counts[x] = ok
 	}
 	return ok
+}
+
+// believed finds the manifests that count now. None does if the report, or a
+// look at what there is now, says that another one may say whose signatures
+// count.
+func (a *accept) believed(ctx context.Context) error {
+	a.ids, a.counts = map[string]bool{}, map[rules.Explanation]bool{}
+	list, err := a.set.Rows()
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		if a.moved == "" && signersRow(r.RowChange) {
+			a.moved = entry.Path(r.Key)
+		}
+	}
+	if a.moved == "" {
+		if a.moved, err = a.signersMoved(ctx, a.gen, true); err != nil {
+			return err
+		}
+	}
+	if a.moved != "" {
+		return nil
+	}
+	sources, _ := a.manifests() // of those that are wrong, fallen tells
+	for _, s := range sources {
+		a.ids[s.ID] = true
+	}
+	return nil
 }
 
 // apart yields the pending changes, and leaves those that would go along with

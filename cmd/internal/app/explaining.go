@@ -27,20 +27,20 @@ type explaining struct {
 
 // newExplaining asks the manifests in the state folder, and whoever else there
 // is.
-func (c *check) newExplaining(maxRate int64) *explaining {
+func (c *check) newExplaining(ctx context.Context, maxRate int64) (*explaining, error) {
 	e := &explaining{contents: &contents{twice: scanner.NewTwice(c.root, maxRate), gaps: c.gaps}}
 	if !c.sets["integrity"] {
-		return e
+		return e, nil
 	}
-	sources, wrong := c.manifests()
-	for _, err := range wrong {
-		c.remark(fmt.Sprintf("a manifest of what is expected explains nothing: %v", err))
+	sources, err := c.expected(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if len(sources) > 0 {
 		e.by = append(e.by, expect.New(sources, e.contents))
 	}
 	e.by = append(e.by, c.env.Explainers...)
-	return e
+	return e, nil
 }
 
 // Explain implements rules.Explainer.

@@ -18,6 +18,8 @@ import (
 	"intact/baseline/seal"
 	"intact/baseline/statement"
 	"intact/report"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
 )
 
 // role is what a key of the host is for: one key each, so that the one that
@@ -117,7 +119,7 @@ func (s *session) readTrust() error {
 		t.Host = s.own // a list that somebody brought along counts alone
 	}
 	if name := cmp.Or(s.env.TrustedSigners, s.cfg.Signing.TrustedSigners); name != "" {
-		if text, err = readSetting(name); err == nil {
+		if text, err = s.readList(name); err == nil {
 			t.Operators, err = seal.ParseSigners(name, text)
 		}
 		if err != nil {
@@ -125,7 +127,7 @@ func (s *session) readTrust() error {
 		}
 	}
 	if name := cmp.Or(s.env.RevokedKeys, s.cfg.Signing.RevokedKeys); name != "" {
-		text, err := readSetting(name)
+		text, err := s.readList(name)
 		var list *seal.Revoked
 		if err == nil {
 			list, err = seal.ParseRevoked(name, text)
@@ -140,6 +142,18 @@ func (s *session) readTrust() error {
 	}
 	s.store.Trust = t
 	return nil
+}
+
+// readList is readSetting, and remembers what was read.
+func (s *session) readList(name string) ([]byte, error) {
+	text, err := readSetting(name)
+	if abs, absErr := filepath.Abs(name); err == nil && absErr == nil {
+		if s.listsRead == nil {
+			s.listsRead = map[entry.Path]digest.Digest{}
+		}
+		s.listsRead[entry.Path(abs)] = digest.Sum(text)
+	}
+	return text, err
 }
 
 // readSetting reads a file that says whom to trust: nobody else may write it, or

@@ -134,14 +134,7 @@ func (c *check) selfMoved(ctx context.Context) error {
 		return err // made of an image, where nothing of intact runs
 	}
 	was := byKey(rows)
-	parts := map[entry.Path]string{}
-	if c.root.Live() && c.o.Baseline == "" {
-		parts = c.selfParts()
-	}
-	for key, value := range was {
-		part, _, _ := strings.Cut(strings.TrimPrefix(string(value), "part="), " ")
-		parts[entry.Path(key)] = part
-	}
+	parts := c.partsSince(was, c.o.Baseline == "")
 	for _, p := range slices.Sorted(maps.Keys(parts)) {
 		old := was[string(p)]
 		r, err := c.selfRow(ctx, p, parts[p])
@@ -162,6 +155,24 @@ func (c *check) selfMoved(ctx context.Context) error {
 		c.rows = append(c.rows, diff.RowChange{Kind: rowSelf, Key: r.Key, Old: old, New: r.Value})
 	}
 	return nil
+}
+
+// partsSince lists what a baseline has of the installation, and if it is one of
+// this host what the live host has now.
+func (s *session) partsSince(was map[string][]byte, own bool) map[entry.Path]string {
+	parts := map[entry.Path]string{}
+	if own && s.root.Live() {
+		parts = s.selfParts()
+	}
+	for key, value := range was {
+		parts[entry.Path(key)] = partOf(value)
+	}
+	return parts
+}
+
+func partOf(value []byte) string {
+	part, _, _ := strings.Cut(strings.TrimPrefix(string(value), "part="), " ")
+	return part
 }
 
 func (c *check) selfUnknown(p entry.Path, part string, err error) {

@@ -37,7 +37,8 @@ type session struct {
 	binary *digest.Digest // of the running binary, nil until asked for
 	places int            // GOMAXPROCS before spread, 0: as it is
 
-	own         *seal.Signers // the host's own keys, by its own list
+	own         *seal.Signers                // the host's own keys, by its own list
+	listsRead   map[entry.Path]digest.Digest // the lists of signers and revoked keys, as they were read
 	readReports map[report.Stored]judgement
 	remarked    []string     // notes for the report
 	rpmRing     *pgp.Keyring // see rpmKeys; nil until asked for
