@@ -87,12 +87,13 @@ func explained(c *diff.Change) bool {
 	return c.Attrs&^may == 0
 }
 
-// bare reports whether an object that was not there before, or was one of another
-// type, has nothing that the manifest does not speak of. A label every new object
+// bare reports whether an object that was not there under that name before, or
+// was one of another type, has nothing that the manifest does not speak of. A
+// file that only moved may bring it along from where it was. A label every new object
 // gets from the system. Capabilities may not pass to other content either.
 func bare(c *diff.Change) bool {
 	e := c.New
-	if c.Kind != diff.Added && c.Attrs&entry.Type == 0 {
+	if c.Kind != diff.Added && c.Kind != diff.Renamed && c.Attrs&entry.Type == 0 {
 		return c.Attrs&entry.Content == 0 || e.Have&entry.Caps == 0 || e.Caps == nil
 	}
 	compared := c.NewSet.For(e.Kind) & (entry.XattrAttr | entry.ACL | entry.Caps | entry.Flags)

@@ -70,6 +70,11 @@ func TestExplain(t *testing.T) {
 		c.Kind, c.From, c.Count = diff.Renamed, entry.Path(from), count
 		return c
 	}
+	renamedAs := func(edit func(*entry.Entry)) diff.Change {
+		c := renamed("/app/gone", "/app/f", 0)
+		c.New = object("new", edit)
+		return c
+	}
 	lost := changed("/app/f", usual, object("new", nil))
 	lost.Lost = entry.ACL
 	gained := changed("/app/f", usual, object("new", nil))
@@ -130,6 +135,11 @@ func TestExplain(t *testing.T) {
 		{"gained", gained, false},
 		{"unverified", diff.Change{Kind: diff.Unverified, Path: "/app/f", Old: object("old", nil), OldSet: set}, false},
 		{"regained", diff.Change{Kind: diff.Regained, Path: "/app/f", New: object("new", nil), NewSet: set}, false},
+		{"renamed-with-caps", renamedAs(func(e *entry.Entry) { e.Caps = []byte{1} }), false},
+		{"renamed-with-acl", renamedAs(func(e *entry.Entry) { e.ACL = []byte{2} }), false},
+		{"renamed-with-xattr", renamedAs(func(e *entry.Entry) { e.Xattr = []entry.Xattr{{Name: []byte("user.x")}} }), false},
+		{"renamed-with-flags", renamedAs(func(e *entry.Entry) { e.Flags = 0x10 }), false},
+		{"renamed-caps-unread", renamedAs(func(e *entry.Entry) { e.Have &^= entry.Caps }), false},
 		{"renamed-from-unlisted", renamed("/app/g", "/app/f", 0), false},
 		{"renamed-with-children", renamed("/app/gone", "/app/f", 1), false},
 	} {
