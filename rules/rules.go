@@ -42,7 +42,7 @@ func ParseSeverity(name string) (Severity, error) {
 
 // Subject is what a finding is about.
 type Subject struct {
-	Kind string // file, dir, symlink, …, mount, policy, baseline
+	Kind string // file, dir, symlink, …, mount, policy, baseline, manifest
 	Path string // any bytes; empty where the subject is not a path
 	Name string // of a subject that is not a path
 }

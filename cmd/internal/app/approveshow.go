@@ -90,7 +90,7 @@ func (k *asked) head(q *baseline.Request) (err error) {
 
 func (k *asked) row(c diff.RowChange) error {
 	switch c.Kind {
-	case rowMount, rowAlias, rowState, rowSelf:
+	case rowMount, rowAlias, rowState, rowSelf, rowExpect:
 	case rowGap:
 		if _, _, err := entry.ParseKey(c.Key); err != nil {
 			return fmt.Errorf("%w: gap: %w", baseline.ErrRequest, err)
@@ -217,6 +217,8 @@ func shownRow(r diff.RowChange) (f rules.Finding, gap *report.Gap, note *report.
 		return selfFinding(p, report.Prose(part), r.Old, r.New), nil, nil
 	case rowState:
 		return stateFinding(r.Old, r.New), nil, nil
+	case rowExpect:
+		return shownManifest(r), nil, nil
 	}
 	p, _, _ = entry.ParseKey(r.Key) // it was parsed when it came
 	if r.New == nil {

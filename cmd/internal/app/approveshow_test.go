@@ -183,3 +183,29 @@ func TestGraveSummary(t *testing.T) {
 		t.Errorf("%d named, %d more: %s", len(s.grave), s.more, s.words())
 	}
 }
+
+// What a request would say of manifests is told, whatever it holds.
+func TestShownManifest(t *testing.T) {
+	known := []byte("state=known label=\"app\\n\\x1b[31m\" signer=\"ci@example\" created=-")
+	forgotten := forgottenRow(known)
+	for _, tt := range []struct {
+		name     string
+		old, now []byte
+		want     string
+	}{
+		{"new", nil, known, "medium added"},
+		{"gone", known, forgotten, "info removed"},
+		{"known-again", forgotten, known, "high changed"},
+		{"dropped", forgotten, nil, "high changed"},
+		{"another", known, []byte("state=known label=\"x\""), "high changed"},
+		{"junk", nil, []byte("\x00\x1b="), "medium added"},
+	} {
+		f := shownManifest(diff.RowChange{Kind: rowExpect, Key: []byte("sha256:0\n"), Old: tt.old, New: tt.now})
+		if got := f.Severity.String() + " " + f.Change; got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+		if text := strings.Join(f.Reasons, " "); strings.ContainsAny(text, "\n\x1b\x00") {
+			t.Errorf("%s: %q", tt.name, text)
+		}
+	}
+}

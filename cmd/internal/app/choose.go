@@ -9,6 +9,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/expect"
 	"intact/rules/integrity"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
@@ -55,6 +56,9 @@ func (a *accept) choose(ctx context.Context) error {
 			a.left.add(c.Path) // rows tells of it
 		default:
 			a.pick.add(c.Path)
+			if a.said != nil && a.said.Kind == expect.Kind {
+				a.explains[a.said.ID] = true
+			}
 		}
 		return nil
 	})
@@ -198,7 +202,7 @@ func (a *accept) takes(c *diff.Change, parents *pathSet) bool {
 	return false
 }
 
-// rows returns the chosen changes of mounts, aliases and known gaps.
+// rows returns the chosen changes of mounts, aliases, known gaps and manifests.
 func (a *accept) rows() ([]diff.RowChange, error) {
 	list, err := a.set.Rows()
 	if err != nil {
@@ -206,6 +210,12 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	}
 	var out []diff.RowChange
 	for _, r := range list {
+		if r.Kind == rowExpect {
+			if a.takesManifest(r.RowChange) {
+				out = append(out, r.RowChange)
+			}
+			continue
+		}
 		p, err := rowPath(r.RowChange)
 		if err != nil {
 			return nil, err

@@ -25,6 +25,9 @@ type accepting struct {
 	ids     map[string]bool            // manifests that count, nil: not looked
 	moved   entry.Path                 // says whose signatures count and was changed: no manifest does
 	fallen  []string                   // sources that do not, for people
+
+	rowsNow  map[string][]byte // what the baseline knows of manifests, by id
+	explains map[string]bool   // manifests that explained what is taken
 }
 
 // count returns how many are set.
@@ -94,7 +97,12 @@ func (a *accept) stillCounts(x rules.Explanation) bool {
 // look at what there is now, says that another one may say whose signatures
 // count.
 func (a *accept) believed(ctx context.Context) error {
-	a.ids, a.counts = map[string]bool{}, map[rules.Explanation]bool{}
+	a.ids, a.counts, a.explains = map[string]bool{}, map[rules.Explanation]bool{}, map[string]bool{}
+	known, err := a.gen.Rows(rowExpect)
+	if err != nil {
+		return err
+	}
+	a.rowsNow = byKey(known)
 	list, err := a.set.Rows()
 	if err != nil {
 		return err
@@ -114,7 +122,7 @@ func (a *accept) believed(ctx context.Context) error {
 	}
 	sources, _ := a.manifests() // of those that are wrong, fallen tells
 	for _, s := range sources {
-		a.ids[s.ID] = true
+		a.ids[s.ID] = manifestState(a.rowsNow[s.ID]) != manifestForgotten
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func ExpectForget(e *Env, digest string) (Outcome, error) {
 		if err := s.forgetManifest(found[0]); err != nil {
 			return err
 		}
-		e.print("sha256:%s is forgotten\n", found[0])
+		e.print("sha256:%s is forgotten: for good when a check and an accept have seen it gone\n", found[0])
 		return nil
 	})
 }

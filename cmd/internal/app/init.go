@@ -135,7 +135,13 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err != nil {
 		return out, err
 	}
-	for _, r := range slices.Concat(rows, own, self) {
+	var expected []diff.Row // another policy forgets no manifest, and forgives none
+	if o.adopt != nil {
+		if expected, err = o.adopt.gen.Rows(rowExpect); err != nil {
+			return out, err
+		}
+	}
+	for _, r := range slices.Concat(rows, own, self, expected) {
 		b.AddRow(r)
 	}
 	reason := o.Reason
