@@ -99,7 +99,7 @@ func (b *bench) compare(what, text string, list *Revoked, file string, names []s
 	for _, n := range names {
 		wanted := strings.Contains(" "+revoked+" ", " "+n+" ")
 		for _, when := range []time.Time{{}, time.Unix(1e9, 0)} {
-			_, err := signers.Verify(strings.NewReader("m"), sigs[n], Want{testNamespace, "ann", when})
+			_, err := signers.Verify(strings.NewReader("m"), sigs[n], Want{Namespace: testNamespace, Principal: "ann", At: when})
 			if wanted != isOnly(err, ErrRevoked) || !wanted && err != nil {
 				b.t.Errorf("%.40q: %s: %v, want it revoked: %v", what, n, err, wanted)
 			}

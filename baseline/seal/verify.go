@@ -13,6 +13,7 @@ type Want struct {
 	Namespace string
 	Principal string    // "": anyone who may sign in the namespace
 	At        time.Time // when it was signed, as far as known; zero: now
+	Line      time.Time // when its line must be valid too, whatever the certificate says; zero: At alone
 }
 
 // Identity is who made a signature.
@@ -88,6 +89,11 @@ func (l *signerLine) judge(key Key, want Want) (names []string, came int, err er
 	}
 	if err := l.checkTime(want.At); err != nil {
 		return nil, rightScope, err
+	}
+	if !want.Line.IsZero() {
+		if err := l.checkTime(want.Line); err != nil {
+			return nil, rightScope, err
+		}
 	}
 	if err := key.Cert.checkTime(want.At); err != nil {
 		return nil, rightScope, err

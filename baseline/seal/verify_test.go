@@ -74,7 +74,7 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		signers := mustSigners(t, tt.signers)
-		_, err := signers.Verify(strings.NewReader("m"), mustSign(t, tt.by, "m"), Want{testNamespace, tt.who, at})
+		_, err := signers.Verify(strings.NewReader("m"), mustSign(t, tt.by, "m"), Want{Namespace: testNamespace, Principal: tt.who, At: at})
 		if tt.err == nil && err != nil || tt.err != nil && !isOnly(err, tt.err) {
 			t.Errorf("%s: got %v, want %v", tt.name, err, tt.err)
 		}
@@ -223,7 +223,7 @@ func TestAgreementOnTrust(t *testing.T) {
 				if i != 2 && sigName != "good" && !strings.Contains(line, "valid-") {
 					continue // time does not matter
 				}
-				_, err := signers.Verify(strings.NewReader("m"), armor, Want{testNamespace, "ann", when})
+				_, err := signers.Verify(strings.NewReader("m"), armor, Want{Namespace: testNamespace, Principal: "ann", At: when})
 				theirs := b.accepts(line+"\n", armor, "m", "ann", at(when))
 				if total++; theirs {
 					accepted++

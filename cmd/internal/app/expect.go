@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"intact/report"
@@ -54,20 +53,13 @@ func manifestError(err error) error {
 	return usageError("expect: %w", err)
 }
 
-// room refuses more manifests than a check can hold.
+// room refuses more manifests than a check can hold. What does not count takes
+// no place.
 func (s *session) room(more []*sealed) error {
-	names, err := s.manifestNames()
-	if err != nil {
-		return fmt.Errorf("expect: %w", err)
-	}
 	sizes := map[string]int64{}
-	for _, name := range names {
-		if info, err := os.Lstat(s.expectFile(name)); err == nil {
-			sizes[name] = info.Size()
-		}
-	}
-	for _, m := range more {
-		sizes[m.name] = int64(len(m.text))
+	kept, _ := s.manifests() // of the others, a check and --list tell
+	for _, m := range append(kept, more...) {
+		sizes[m.name] = m.size
 	}
 	bytes := int64(0)
 	for _, n := range sizes {
@@ -79,11 +71,16 @@ func (s *session) room(more []*sealed) error {
 	return nil
 }
 
+const unprovedTime = "time unproved: the signer's certificate is not valid now, and that it was then only the manifest says"
+
 // words is one line about a manifest.
 func (m *sealed) words() string {
 	made := ""
 	if !m.Created.IsZero() {
 		made = ", made " + m.Created.Format("2006-01-02 15:04 UTC")
+	}
+	if m.unproved {
+		made += " (" + unprovedTime + ")"
 	}
 	return fmt.Sprintf("%s  %s, %s, signed by %s%s", m.ID, report.Escape(m.Label), counted(m.Len(), "path"), report.Escape(m.Signer), made)
 }

@@ -84,8 +84,8 @@ func (c *check) expected(ctx context.Context) ([]expect.Source, error) {
 		return nil, nil
 	}
 	sources, wrong := c.manifests()
-	for _, err := range wrong {
-		c.remark(fmt.Sprintf("a manifest of what is expected explains nothing: %v", err))
+	if text := wrong.words(); text != "" {
+		c.remark(text)
 	}
 	return c.holdManifests(rows, sources), nil
 }
@@ -122,29 +122,31 @@ func manifestState(row []byte) string { return words(row)["state"] }
 // and returns those that explain. One that the rows do not know is a finding, and
 // so is one that was forgotten and is back: that explains nothing. What is known
 // and counts no more is pending to be forgotten, without a word.
-func (c *check) holdManifests(rows []diff.Row, sources []expect.Source) (list []expect.Source) {
+func (c *check) holdManifests(rows []diff.Row, sources []*sealed) (list []expect.Source) {
 	was := byKey(rows)
 	newest := map[string]time.Time{} // by signer, in quotes
 	for _, r := range rows {
 		w := words(r.Value)
-		made, _ := time.Parse(time.RFC3339, w["created"]) // none: it is the zero time
-		if last, known := newest[w["signer"]]; !known || made.After(last) {
+		made, err := time.Parse(time.RFC3339, w["created"])
+		if err == nil && made.After(newest[w["signer"]]) { // else it has no time
 			newest[w["signer"]] = made
 		}
 	}
 	kept := map[string]bool{}
-	for i := range sources {
-		m := &sources[i]
+	for _, m := range sources {
 		kept[m.ID] = true
 		old := was[m.ID]
 		switch {
 		case old == nil:
 			last, known := newest[strconv.Quote(m.Signer)]
-			now := manifestRow(manifestKnown, m)
+			now := manifestRow(manifestKnown, &m.Source)
 			f := manifestFinding(m.ID, nil, now)
 			f.Severity = rules.Info
-			if why := c.doubtful(m, last, known); why != "" {
+			if why := c.doubtful(&m.Source, last, known); why != "" {
 				f.Severity, f.Reasons = rules.Medium, append(f.Reasons, why)
+			}
+			if m.unproved {
+				f.Reasons = append(f.Reasons, unprovedTime)
 			}
 			f.RawSeverity = f.Severity
 			c.trusts = append(c.trusts, f)
@@ -153,7 +155,7 @@ func (c *check) holdManifests(rows []diff.Row, sources []expect.Source) (list []
 			c.trusts = append(c.trusts, manifestFinding(m.ID, old, old))
 			continue
 		}
-		list = append(list, *m)
+		list = append(list, m.Source)
 	}
 	for _, r := range rows {
 		if !kept[string(r.Key)] && manifestState(r.Value) != manifestForgotten {
@@ -168,7 +170,7 @@ func (c *check) holdManifests(rows []diff.Row, sources []expect.Source) (list []
 func (c *check) doubtful(m *expect.Source, last time.Time, known bool) string {
 	switch {
 	case !known:
-		return "the baseline knows no manifest of this signer"
+		return "the baseline knows no manifest of this signer that says when it was made"
 	case m.Created.IsZero():
 		return "it does not say when it was made: it may be an old one"
 	case m.Created.After(c.env.Now()):

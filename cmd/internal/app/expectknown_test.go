@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,4 +187,59 @@ func TestManifestRowsGoAlong(t *testing.T) {
 	s.want(s.check(), 0)
 	s.want(s.acceptLevel(true, false), 0) // that it is gone
 	s.same("forgotten alone", s.told(s.want(s.check(), 0)))
+}
+
+// A key whose line ran out does not count for a manifest that gives itself an
+// earlier time.
+func TestExpectedByRetiredKey(t *testing.T) {
+	s := newSite(t, "")
+	sign := s.ci()
+	signers := filepath.Join(filepath.Dir(s.tree), "signers")
+	good, err := os.ReadFile(signers)
+	s.must(err)
+	retired := strings.Replace(string(good), " namespaces", " valid-before=\"20260601\",namespaces", 1)
+	s.must(os.WriteFile(signers, []byte(retired), 0o600))
+	s.write("a", "old")
+	s.want(s.init(), 0)
+	s.write("a", "new")
+	for _, at := range []string{"01:00:00", ""} {
+		text, id := s.release("app", at)
+		r := s.expect(text, sign(text))
+		if r.exit != app.ExitTrust || !strings.Contains(r.err.Error(), "was valid to 2026-06-01") {
+			t.Errorf("made at %q: %v", at, r)
+		}
+		name := filepath.Join(s.state, "expect", id)
+		s.must(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, text, 0o600), os.WriteFile(name+".sig", sign(text), 0o600))
+	}
+	s.same("check", s.told(s.want(s.check(), 1)), "a medium")
+}
+
+// Junk in the state folder takes no place from what counts, and is one note.
+func TestExpectedBesideJunk(t *testing.T) {
+	s := newSite(t, "")
+	sign := s.ci()
+	s.write("a", "old")
+	s.want(s.init(), 0)
+	s.write("a", "new")
+	text, _ := s.release("app", "")
+	s.want(s.expect(text, sign(text)), 0)
+	for i := range 200 {
+		name := filepath.Join(s.state, "expect", strings.Repeat("0", 61)+fmt.Sprintf("%03d", i))
+		s.must(os.WriteFile(name, []byte("junk"), 0o600))
+	}
+	r := s.want(s.check(), 1)
+	s.same("check", s.told(r), "a info/medium signed", "manifest medium added")
+	var notes []string
+	for _, l := range of(parse(t, r.stdout), "note") {
+		if strings.Contains(l.Text, "manifest") {
+			notes = append(notes, l.Text)
+		}
+	}
+	if len(notes) != 1 || !strings.HasPrefix(notes[0], "200 manifests of what is expected explain nothing") {
+		t.Errorf("notes %q", notes)
+	}
+	text, _ = s.release("app", "01:00:00")
+	s.want(s.expect(text, sign(text)), 0)
+	s.want(s.acceptLevel(true, false), 0)
+	s.same("accepted", s.told(s.want(s.check(), 1)), "manifest medium added")
 }

@@ -31,9 +31,11 @@ var errManifest = errors.New("manifest is not signed by whom it should be")
 // sealed is a manifest whose signature was verified.
 type sealed struct {
 	expect.Source
-	name  string // in the state folder: the SHA-256 in hex
-	text  []byte
-	armor []byte
+	name     string // in the state folder: the SHA-256 in hex
+	size     int64  // of its text
+	text     []byte // nil in the list of those that count: it was read
+	armor    []byte
+	unproved bool // it counts by the time that it gives itself alone: the certificate of its signer is not valid now
 }
 
 // expectFile is a file in the folder of manifests.
@@ -45,10 +47,10 @@ func (s *session) expectFile(name string) string {
 // what errors call it.
 func (s *session) sealedManifest(file string, text, armor []byte) (*sealed, error) {
 	sum := sha256.Sum256(text)
-	m := &sealed{name: hex.EncodeToString(sum[:]), text: text, armor: armor}
+	m := &sealed{name: hex.EncodeToString(sum[:]), size: int64(len(text)), text: text, armor: armor}
 	m.ID = "sha256:" + m.name
 	var err error
-	if m.Signer, err = s.manifestSigner(text, armor); err != nil {
+	if m.Signer, m.unproved, err = s.manifestSigner(text, armor); err != nil {
 		return nil, fmt.Errorf("%q: %w: %w", file, errManifest, err)
 	}
 	m.Manifest, err = expect.Parse(file, text)
@@ -56,48 +58,85 @@ func (s *session) sealedManifest(file string, text, armor []byte) (*sealed, erro
 }
 
 // manifestSigner returns the principal of the trusted signers that signed a
-// manifest. No key of a host counts: who is root there has it. The signature is
-// judged at the time that the manifest gives itself, else now.
-func (s *session) manifestSigner(text, armor []byte) (string, error) {
+// manifest. No key of a host counts: who is root there has it. The line of the
+// signer must be valid now and at the time that the manifest gives itself, so that
+// who has a retired key cannot use it by another time. A certificate is judged at
+// that time alone: those of builds are valid for minutes. unproved says that it is
+// not valid now.
+func (s *session) manifestSigner(text, armor []byte) (signer string, unproved bool, err error) {
 	if s.store.Trust == nil || s.store.Trust.Operators == nil {
-		return "", fmt.Errorf("%w: no trusted_signers are configured", seal.ErrSigner)
+		return "", false, fmt.Errorf("%w: no trusted_signers are configured", seal.ErrSigner)
 	}
 	if len(armor) == 0 {
-		return "", errors.New("it has no signature")
+		return "", false, errors.New("it has no signature")
 	}
-	at := s.env.Now()
-	if made := expect.Created(text); !made.IsZero() && made.Before(at) {
-		at = made
+	now := s.env.Now()
+	want := seal.Want{Namespace: expect.Namespace, At: now, Line: now}
+	if made := expect.Created(text); !made.IsZero() && made.Before(now) {
+		want.At = made
 	}
-	id, err := s.store.Trust.Operators.Verify(bytes.NewReader(text), armor, seal.Want{Namespace: expect.Namespace, At: at})
+	id, err := s.store.Trust.Operators.Verify(bytes.NewReader(text), armor, want)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	if i := slices.IndexFunc(id.Principals, baseline.IsOperator); i >= 0 {
-		return id.Principals[i], nil
+	i := slices.IndexFunc(id.Principals, baseline.IsOperator)
+	if i < 0 {
+		return "", false, fmt.Errorf("%w: the key is of %q", seal.ErrPrincipal, id.Principals)
 	}
-	return "", fmt.Errorf("%w: the key is of %q", seal.ErrPrincipal, id.Principals)
+	if id.Key.Cert != nil {
+		want.At = now
+		_, err := s.store.Trust.Operators.Verify(bytes.NewReader(text), armor, want)
+		unproved = err != nil
+	}
+	return id.Principals[i], unproved, nil
+}
+
+// brokenManifests counts the manifests that do not count, and keeps why the first does
+// not: there may be any number of them.
+type brokenManifests struct {
+	n     int
+	first error
+}
+
+func (b *brokenManifests) add(err error) {
+	if b.n++; b.first == nil {
+		b.first = err
+	}
+}
+
+// words is a note about them, "" where there are none.
+func (b *brokenManifests) words() string {
+	switch b.n {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("a manifest of what is expected explains nothing: %v", b.first)
+	}
+	return fmt.Sprintf("%d manifests of what is expected explain nothing, see intact expect --list; the first: %v", b.n, b.first)
 }
 
 // manifests returns those of the state folder that count, and what is wrong with
-// the others: who can write there can put anything there.
-func (s *session) manifests() (list []expect.Source, wrong []error) {
+// the others, which take no place from them: who can write there can put anything
+// there.
+func (s *session) manifests() (list []*sealed, wrong brokenManifests) {
 	names, err := s.manifestNames()
 	if err != nil {
-		return nil, []error{err}
+		wrong.add(err)
+		return nil, wrong
 	}
 	room := int64(maxManifestBytes)
 	for _, name := range names {
-		if len(list)+len(wrong) == maxManifests {
-			return list, append(wrong, fmt.Errorf("there are %d of them, %d at most count", len(names), maxManifests))
-		}
 		m, err := s.storedManifest(name, room)
+		if err == nil && len(list) == maxManifests {
+			err = fmt.Errorf("%d at most count", maxManifests)
+		}
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("sha256:%s: %w", name, err))
+			wrong.add(fmt.Errorf("sha256:%s: %w", name, err))
 			continue
 		}
-		room -= int64(len(m.text))
-		list = append(list, m.Source)
+		room -= m.size
+		m.text, m.armor = nil, nil
+		list = append(list, m)
 	}
 	return list, wrong
 }
