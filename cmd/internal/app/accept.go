@@ -68,16 +68,17 @@ func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
 
 type accept struct {
 	*session
-	o     AcceptOptions
-	ask   bool              // by a review
-	match *policy.Effective // of Paths, else nil
-	gen   *baseline.Generation
-	set   *baseline.Pending
-	pick  *pathSet // changes that are taken by themselves
-	left  *pathSet // changes that stay pending
-	self  *pathSet // paths with a row about intact itself, empty without All
-	stale *stale   // what --rebase drops, nil without
-	stays []string // why, for people
+	o        AcceptOptions
+	ask      bool              // by a review
+	match    *policy.Effective // of Paths, else nil
+	gen      *baseline.Generation
+	set      *baseline.Pending
+	pick     *pathSet // changes that are taken by themselves
+	left     *pathSet // changes that stay pending
+	self     *pathSet // paths with a row about intact itself, empty where --path or a review selects
+	selfLeft *pathSet // of these: what was selected and stays pending all the same
+	stale    *stale   // what --rebase drops, nil without
+	stays    []string // why, for people
 
 	reviewed *reviewed // nil but behind a review
 

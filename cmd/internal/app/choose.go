@@ -54,6 +54,8 @@ func (a *accept) choose(ctx context.Context) error {
 			a.left.add(c.Path)
 		case a.self.holds(c.Path) || c.From != "" && a.self.holds(c.From):
 			a.left.add(c.Path) // rows tells of it
+			a.selfLeft.add(c.Path)
+			a.selfLeft.add(c.From)
 		default:
 			a.pick.add(c.Path)
 			if a.said != nil && a.said.Kind == expect.Kind {
@@ -98,7 +100,7 @@ func (a *accept) selected(c *diff.Change) bool {
 // findSelf finds what all but --path and a review leave: were the file accepted and not its row, the
 // report would be too old to accept the row by --path.
 func (a *accept) findSelf() error {
-	a.self = newPathSet()
+	a.self, a.selfLeft = newPathSet(), newPathSet()
 	if !a.o.All && !a.byLevel() {
 		return nil
 	}
@@ -221,7 +223,7 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 			return nil, err
 		}
 		switch {
-		case r.Kind == rowSelf && a.o.All:
+		case r.Kind == rowSelf && (a.o.All || a.byLevel() && a.selfLeft.holds(p)):
 			a.stays = append(a.stays, fmt.Sprintf("%s belongs to intact itself and stays pending: intact accept --path %s", report.Escape(string(p)), report.Escape(policy.Literal(p))))
 		case a.reviewed != nil:
 			if a.reviewed.rows[rowID(r.RowChange)] {

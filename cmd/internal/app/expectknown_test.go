@@ -12,6 +12,7 @@ import (
 
 	"intact/baseline/seal"
 	"intact/cmd/internal/app"
+	"intact/rules"
 	manifest "intact/rules/expect"
 )
 
@@ -242,4 +243,25 @@ func TestExpectedBesideJunk(t *testing.T) {
 	s.want(s.expect(text, sign(text)), 0)
 	s.want(s.acceptLevel(true, false), 0)
 	s.same("accepted", s.told(s.want(s.check(), 1)), "manifest medium added")
+}
+
+// What belongs to intact itself stays where --explained selects it, and accept
+// says so, as under --all.
+func TestExplainedSelfIsTold(t *testing.T) {
+	s := newSite(t, "")
+	s.known = []rules.Explainer{byName{}}
+	unit, other := filepath.Join(s.tree, "signed-unit"), filepath.Join(s.tree, "other-unit")
+	s.hooks = []string{unit, other}
+	for _, n := range []string{"signed-a", "signed-unit", "other-unit"} {
+		s.write(n, "old")
+	}
+	s.want(s.init(), 0)
+	for _, n := range []string{"signed-a", "signed-unit", "other-unit"} {
+		s.write(n, "new, and longer")
+	}
+	s.want(s.check(), 1)
+	r := s.want(s.acceptLevel(true, false), 0)
+	if !strings.Contains(r.stderr, unit+" belongs to intact itself and stays pending: intact accept --path "+unit) || strings.Contains(r.stderr, other) {
+		t.Errorf("stderr: %s", r.stderr)
+	}
 }
