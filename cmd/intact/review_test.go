@@ -531,3 +531,37 @@ func TestReviewBesideOthers(t *testing.T) {
 		t.Error("the state folder was written to")
 	}
 }
+
+// What a manifest explains is one group, wherever it is, apart from what it does
+// not explain beside it.
+func TestReviewExplained(t *testing.T) {
+	if _, err := exec.LookPath("ssh-keygen"); err != nil {
+		t.Skip("ssh-keygen is missing: openssh-client")
+	}
+	d := newDesk(t, func(d *desk) {
+		run := func(command string) {
+			c := exec.Command("sh", "-c", command)
+			c.Dir = d.dir
+			if out, err := c.CombinedOutput(); err != nil {
+				d.t.Fatalf("%s: %v\n%s", command, err, out)
+			}
+		}
+		run(`ssh-keygen -q -t ed25519 -N '' -C ci -f ci && echo "ci@example namespaces=\"intact-expect@v1\" $(cat ci.pub)" >signers && echo "signing: {trusted_signers: $PWD/signers}" >>policy.yaml`)
+		usual(d)
+		run("intact expect --make host/opt/app --prefix /opt/app --label App --output app && intact expect --make host/usr/bin --prefix /usr/bin --label App --output bin")
+		run("for m in app bin; do ssh-keygen -q -Y sign -f ci -n intact-expect@v1 $m; done")
+		d.intact(0, "expect", "app", "bin")
+		d.write("host/opt/app/a/00", "evil")
+	})
+	d.review(120, 40, "", "--reason x")
+	d.see("0 of 3 answered", "App (signed)", "31 changed", "/opt/app/a/00", "/etc/motd")
+	d.press("n")
+	d.see("1 of 3 answered")
+	d.press("n")
+	d.see("2 of 3 answered", ">   INFO      App (signed)")
+	d.press("y")
+	d.see("Accept 31 changes? [y/N]")
+	d.press("y")
+	d.ended(0)
+	d.wants(d.pending(1), []string{"medium changed /etc/motd false", "medium changed /opt/app/a/00 false"})
+}

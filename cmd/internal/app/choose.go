@@ -77,13 +77,20 @@ func (a *accept) choose(ctx context.Context) error {
 	return err
 }
 
-// judge judges changes with the same rules as the report.
+// judge judges changes with the same rules as the report, which tell of what
+// explains them as it did.
 func (a *accept) judge(ctx context.Context, changes iter.Seq2[*diff.Change, error], emit func(rules.Finding) error) error {
 	floor, err := a.floors()
 	if err != nil {
 		return err
 	}
-	return integrity.New(integrity.Options{}).Judge(ctx, rules.Input{Changes: changes, Explain: recorded{a}, Floor: floor}, emit)
+	in := rules.Input{Changes: changes, Explain: recorded{a}, Floor: floor}
+	return integrity.New(integrity.Options{}).Judge(ctx, in, func(f rules.Finding) error {
+		if f.Diff != nil {
+			f.Explain(a.said)
+		}
+		return emit(f)
+	})
 }
 
 // selected says whether the options, or a review, select a change.
