@@ -629,9 +629,9 @@ func grove(t testing.TB, seed uint64, states int) {
 // first tree: each is the name of a subtest.
 func TestTreeModel(t *testing.T) {
 	const each = 10
-	n := rounds(t, "INTACT_ROUNDS", 150/slow)
+	n := rounds(t, "INTACT_ROUNDS", 80/slow)
 	first := uint64(1)
-	if n > 150 {
+	if n > 100 {
 		first = uint64(time.Now().UnixNano())
 	}
 	if v := os.Getenv("INTACT_SEED"); v != "" {
