@@ -60,8 +60,10 @@ scan: build ## baseline of SCAN_PATHS in STATE if none is there, then check; fai
 test: ## run the tests
 	$(GO) test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
 
+# Without GORACE each of the thousands of processes that the scripts start sleeps
+# for a second at its end.
 race: ## run the tests with the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
 
 lint: fmt vet staticcheck ## gofmt, go vet and staticcheck
 
