@@ -235,7 +235,7 @@ func harmless(ts *testscript.TestScript, where, text string) {
 }
 
 func environment(ts *testscript.TestScript) (env []string) {
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TZ", "SUDO_USER", clockVar} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TZ", "SUDO_USER", "GORACE", clockVar} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
