@@ -296,28 +296,6 @@ func ownLine(host string, r role, k seal.Key) string {
 	return fmt.Sprintf("%s namespaces=\"%s\" %s", baseline.HostPrincipal(host), r.namespace, k.Line)
 }
 
-// putFile replaces a small file in one step.
-func putFile(name string, b []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // passphrase asks on the terminal, without an echo.
 func (s *session) passphrase(path string) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)

@@ -261,12 +261,3 @@ func openManifest(name string) (manifest.Level, error) {
 	}
 	return m.Head.Level, nil
 }
-
-// syncFolder makes the names in a folder last.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -38,31 +37,6 @@ func (a *accept) export(ctx context.Context, id string, n int, rows []diff.RowCh
 	_, err = fmt.Fprintf(a.env.Stdout, "%s of report %s, for an operator to approve: generation %d, root %s\nNothing is accepted yet. Where the operator's key is: intact accept --approve %s --sign-with KEY\n",
 		counted(n, "change"), report.Escape(id), st.Generation, st.Short(), report.ShellQuote(filepath.Base(a.o.Export)))
 	return Done(), err
-}
-
-// replaceFile makes a file of what write writes, in one step.
-func replaceFile(name string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.tmp")
-	if err != nil {
-		return usageError("write %q: %w", name, err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	err = write(f)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // ApplyApproval publishes the staged generation that an operator approved

@@ -114,16 +114,12 @@ func (p *paper) knows(st *statement.Statement) {
 func (p *paper) published(made *statement.Statement, words string) error {
 	t := report.Trailer{Verdict: report.Clean, Reason: words + ": " + made.Reason, Exits: []int{}, Complete: true}
 	t.Published = publishedBy(made)
-	t.Finished, t.Clock = p.s.env.Now().UTC(), bootClock()
 	err := p.w.Header(p.head)
 	if err == nil {
-		err = p.remarks()
+		err = p.note(p.s.remarked)
 	}
 	if err == nil {
-		err = p.w.Trailer(t)
-	}
-	if err == nil {
-		err = p.w.Flush()
+		err = p.close(t)
 	}
 	if err == nil {
 		_, err = p.store()
@@ -138,12 +134,26 @@ func (p *paper) published(made *statement.Statement, words string) error {
 	return err
 }
 
-// remarks writes what was to be said besides.
-func (p *paper) remarks() error {
-	for _, text := range append(p.s.remarked, p.notes...) {
+func (p *paper) note(texts []string) error {
+	for _, text := range texts {
 		if err := p.w.Note(report.Note{Text: text}); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
+	}
+	return nil
+}
+
+// close writes the last notes and the trailer.
+func (p *paper) close(t report.Trailer) error {
+	if err := p.note(p.notes); err != nil {
+		return err
+	}
+	t.Finished, t.Clock = p.s.env.Now().UTC(), bootClock()
+	if err := p.w.Trailer(t); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if err := p.w.Flush(); err != nil {
+		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
 }
@@ -159,17 +169,8 @@ func publishedBy(made *statement.Statement) report.Baseline {
 
 // end writes the trailer, stores the report and shows it.
 func (p *paper) end(t report.Trailer, o Output) error {
-	for _, text := range p.notes {
-		if err := p.w.Note(report.Note{Text: text}); err != nil {
-			return fmt.Errorf("write report: %w", err)
-		}
-	}
-	t.Finished, t.Clock = p.s.env.Now().UTC(), bootClock()
-	if err := p.w.Trailer(t); err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	if err := p.w.Flush(); err != nil {
-		return fmt.Errorf("write report: %w", err)
+	if err := p.close(t); err != nil {
+		return err
 	}
 	src := p.tmp
 	if p.draft != nil {
