@@ -50,7 +50,7 @@ func (t *text) attribute(f *rules.Finding) bool {
 			x = rules.Explanation{Source: "other sources", Level: x.Level}
 		} else {
 			// Copies: what was read is a part of its whole line.
-			x = rules.Explanation{Source: strings.Clone(x.Source), Level: strings.Clone(x.Level), Kind: strings.Clone(x.Kind), ID: strings.Clone(x.ID), By: strings.Clone(x.By)}
+			x = rules.Explanation{Source: strings.Clone(x.Source), Level: strings.Clone(x.Level), Kind: strings.Clone(x.Kind), ID: strings.Clone(x.ID), By: strings.Clone(x.By), When: strings.Clone(x.When)}
 		}
 		if s = t.sources[x]; s == nil {
 			s = &source{x: x}
@@ -72,7 +72,7 @@ func (t *text) explained() {
 	}
 	list := slices.SortedFunc(maps.Values(t.sources), func(a, b *source) int {
 		return cmp.Or(b.x.Rank()-a.x.Rank(), cmp.Compare(b.count, a.count), cmp.Compare(a.x.Source, b.x.Source),
-			cmp.Compare(a.x.ID, b.x.ID), cmp.Compare(a.x.Kind, b.x.Kind), cmp.Compare(a.x.By, b.x.By))
+			cmp.Compare(a.x.ID, b.x.ID), cmp.Compare(a.x.Kind, b.x.Kind), cmp.Compare(a.x.By, b.x.By), cmp.Compare(a.x.When, b.x.When))
 	})
 	end := ""
 	if !t.Verbose {

@@ -198,6 +198,7 @@ func findingBody(f *rules.Finding, c *coder) {
 		c.optional("kind", &f.Explained.Kind)
 		c.optional("id", &f.Explained.ID)
 		c.optional("by", &f.Explained.By)
+		c.optional("when", &f.Explained.When)
 		c.close()
 	}
 }

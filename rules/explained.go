@@ -13,6 +13,7 @@ type Explanation struct {
 	Kind   string // which kind of source, one word; "" where it was not said
 	ID     string // what vouches, as "sha256:…" of a manifest; "" where nothing has a name
 	By     string // who signed that; "" where nobody did
+	When   string // it came, RFC 3339; "" where it was not said
 }
 
 // Levels of an Explanation, the strongest first.
@@ -52,9 +53,14 @@ var ErrExplanation = errors.New("malformed explanation")
 const maxExplanation = 64 << 10
 
 // Append appends x to dst as it is kept beside the change that it explains: the
-// fields in order, each behind its length as a canonical uvarint.
+// fields in order, each behind its length as a canonical uvarint. When is left
+// out where it was not said, as it always was once.
 func (x *Explanation) Append(dst []byte) []byte {
-	for _, s := range [...]string{x.Source, x.Level, x.Kind, x.ID, x.By} {
+	fields := []string{x.Source, x.Level, x.Kind, x.ID, x.By, x.When}
+	if x.When == "" {
+		fields = fields[:5]
+	}
+	for _, s := range fields {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 		dst = append(dst, s...)
 	}
@@ -69,9 +75,15 @@ func DecodeExplanation(b []byte) (*Explanation, error) {
 		return nil, bad
 	}
 	x := &Explanation{}
-	for _, s := range [...]*string{&x.Source, &x.Level, &x.Kind, &x.ID, &x.By} {
+	for i, s := range [...]*string{&x.Source, &x.Level, &x.Kind, &x.ID, &x.By, &x.When} {
+		if i == 5 && len(b) == 0 {
+			break
+		}
 		n, w := binary.Uvarint(b)
 		if w <= 0 || w > 1 && b[w-1] == 0 || n > uint64(len(b)-w) {
+			return nil, bad
+		}
+		if i == 5 && n == 0 {
 			return nil, bad
 		}
 		*s, b = string(b[w:w+int(n)]), b[w+int(n):]
