@@ -43,11 +43,11 @@ var edges = map[string][]string{
 	"rules":           {"baseline/diff", "scanner/entry"},
 	"rules/integrity": {"rules", "baseline/diff", "scanner/entry"},
 	"rules/facts":     {},
-	"rules/pkgdb":     {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "scanner/entry", "scanner/digest"},
+	"rules/pkgdb":     {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "rules/pkgdb/deb822", "scanner/entry", "scanner/digest"},
 	"rules/pkgdb/rpm": {"rules/pkgdb/pgp", "scanner/entry"},
 	"rules/pkgdb/pgp": {},
 	"rules/hashlist":  {},
-	"rules/packages":  {"rules", "scanner/entry"},
+	"rules/packages":  {"rules", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/rpm", "scanner/entry"},
 	"rules/updates":   {"rules", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 

@@ -1,6 +1,21 @@
 package pkgdb
 
-import "intact/scanner/digest"
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"intact/rules/pkgdb/deb822"
+	"intact/rules/pkgdb/rpm"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
 
 // Package is one that the database has, in one version. The database is a
 // claim: who can replace a file can replace what it says.
@@ -10,4 +25,231 @@ type Package struct {
 	Status              string        // of dpkg: the third word of its Status, as "installed"; of rpm "installed"
 	Stanza              digest.Digest // of its stanza in the status of dpkg, of its header in the database of rpm
 	List                digest.Digest // of the sorted list of its paths, each with a NUL behind it; zero where it has none
+}
+
+// Bounds of what Installed takes in.
+const (
+	maxPackages = 100_000
+	maxList     = 64 << 20 // bytes of one list
+	maxLists    = 1 << 30  // bytes of all of them
+)
+
+// Errors of Installed.
+var (
+	ErrNoDatabase = errors.New("no package database that is known here")
+	errTooMany    = fmt.Errorf("over %d packages", maxPackages)
+)
+
+// Installed returns what the database has, sorted by kind, name, architecture
+// and version: those of dpkg too that are not fully installed, but not those of
+// which it says "not-installed". Whatever is wrong with the database is an error,
+// and no list. A root without a database gives ErrNoDatabase.
+func Installed(ctx context.Context, r Root) (list []Package, err error) {
+	switch kind, a := which(r); {
+	case kind == kindDpkg:
+		list, err = dpkgInstalled(ctx, r)
+	case kind == kindRPM:
+		list, err = rpmInstalled(ctx, r)
+	case a.State == Unknown:
+		return nil, errors.New(a.Reason)
+	default:
+		return nil, ErrNoDatabase
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b Package) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.Version, b.Version))
+	})
+	for i := range list[min(1, len(list)):] {
+		a, b := &list[i], &list[i+1]
+		if a.Name == b.Name && a.Arch == b.Arch && (a.Kind == kindDpkg || a.Version == b.Version) {
+			return nil, fmt.Errorf("the %s database has package %q of architecture %q twice", a.Kind, a.Name, a.Arch)
+		}
+	}
+	return list, nil
+}
+
+// dpkgInstalled reads the status, and the lists of the packages in it.
+func dpkgInstalled(ctx context.Context, r Root) (list []Package, err error) {
+	lists := map[string]bool{}
+	err = r.List(dpkgInfo, func(name string, _ entry.Kind) error {
+		if pkg, ok := packageOf(name, ".list"); ok {
+			lists[pkg] = true
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read %q: %w", dpkgInfo, err)
+	}
+	f, err := r.Open(dpkgStatus)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", dpkgStatus, err)
+	}
+	defer f.Close()
+	left := int64(maxLists)
+	for d := deb822.NewReader(f, string(dpkgStatus)); ; {
+		s, err := d.Next()
+		if err == io.EOF {
+			return list, nil
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("status of dpkg: %w", err)
+		}
+		p, err := dpkgPackage(s)
+		if err != nil {
+			return nil, fmt.Errorf("status of dpkg: %w", err)
+		}
+		if p.Status == "not-installed" {
+			continue
+		}
+		if len(list) == maxPackages {
+			return nil, fmt.Errorf("status of dpkg: %w", errTooMany)
+		}
+		for _, name := range []string{p.Name + ":" + p.Arch, p.Name} {
+			if lists[name] {
+				if p.List, err = listDigest(r, dpkgInfo.Join([]byte(name+".list")), &left); err != nil {
+					return nil, err
+				}
+				break
+			}
+		}
+		list = append(list, p)
+	}
+}
+
+// dpkgPackage reads one stanza of the status.
+func dpkgPackage(s *deb822.Stanza) (p Package, err error) {
+	p = Package{Kind: kindDpkg, Name: s.Get("Package"), Arch: s.Get("Architecture"), Version: s.Get("Version")}
+	if !plainWord(p.Name) {
+		return p, s.Errorf("Package", "%q is no name of a package", p.Name)
+	}
+	words := strings.Fields(s.Get("Status"))
+	if len(words) != 3 || !slices.Contains(dpkgStates[:], words[2]) {
+		return p, s.Errorf("Status", "package %q: %q is no state", p.Name, s.Get("Status"))
+	}
+	if p.Status = words[2]; p.Status == "not-installed" {
+		return p, nil
+	}
+	if p.Arch != "" && !plainWord(p.Arch) {
+		return p, s.Errorf("Architecture", "package %q: %q is no architecture", p.Name, p.Arch)
+	}
+	if !plainWord(p.Version) {
+		return p, s.Errorf("Version", "package %q: %q is no version", p.Name, p.Version)
+	}
+	p.Stanza = digest.Sum(s.Raw())
+	return p, nil
+}
+
+// dpkgStates are the states of a package, dpkg(1).
+var dpkgStates = [...]string{"not-installed", "config-files", "half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending", "installed"}
+
+// plainWord reports whether s can be a name, an architecture or a version: none
+// has anything but these characters.
+func plainWord(s string) bool {
+	if s == "" || len(s) > 1024 || s[0] == '.' || s[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("+-.:~_", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// listDigest is the digest of the sorted paths of a list. left is what may still
+// be read of lists.
+func listDigest(r Root, p entry.Path, left *int64) (d digest.Digest, err error) {
+	f, err := r.Open(p)
+	if err != nil {
+		return d, fmt.Errorf("read %q: %w", p, err)
+	}
+	defer f.Close()
+	most := min(int64(maxList), *left)
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	switch {
+	case err != nil:
+		return d, fmt.Errorf("read %q: %w", p, err)
+	case int64(len(b)) > most:
+		return d, fmt.Errorf("read %q: over %d bytes of paths", p, most)
+	}
+	*left -= int64(len(b))
+	var paths [][]byte
+	if len(b) > 0 {
+		paths = bytes.Split(bytes.TrimSuffix(b, []byte("\n")), []byte("\n"))
+	}
+	for i, line := range paths {
+		if !listLine(line) || bytes.IndexByte(line, 0) >= 0 {
+			return d, fmt.Errorf("%q:%d: %w", p, i+1, errLine)
+		}
+	}
+	return pathsDigest(paths), nil
+}
+
+// pathsDigest sorts paths and sums them up.
+func pathsDigest(paths [][]byte) digest.Digest {
+	if !slices.IsSortedFunc(paths, bytes.Compare) {
+		slices.SortFunc(paths, bytes.Compare)
+	}
+	n := 0
+	for _, p := range paths {
+		n += len(p) + 1
+	}
+	b := make([]byte, 0, n)
+	for _, p := range paths {
+		b = append(append(b, p...), 0)
+	}
+	return digest.Sum(b)
+}
+
+// rpmInstalled reads the database of rpm, again if it changes meanwhile.
+func rpmInstalled(ctx context.Context, r Root) (list []Package, err error) {
+	for range rpmTries {
+		list = nil
+		err = eachHeader(ctx, r, func(h *rpm.Header) error {
+			p, err := rpmPackage(h)
+			if err == nil && len(list) == maxPackages {
+				err = errTooMany
+			}
+			list = append(list, p)
+			return err
+		})
+		if !errors.Is(err, rpm.ErrChanging) {
+			break
+		}
+	}
+	return list, err
+}
+
+// rpmPackage says what a header is of. Keys of the database's own, which have
+// no architecture, are packages there too.
+func rpmPackage(h *rpm.Header) (p Package, err error) {
+	i, err := h.Info()
+	if err != nil {
+		return p, err
+	}
+	p = Package{Kind: kindRPM, Name: i.Name, Arch: i.Arch, Version: i.EVR.String(), Status: "installed"}
+	for _, s := range []string{p.Name, p.Version, cmp.Or(p.Arch, "none")} {
+		if strings.ContainsAny(s, " \t\n\x00") || len(s) > 4096 {
+			return p, fmt.Errorf("package %q of architecture %q in version %q: no such names", p.Name, p.Arch, p.Version)
+		}
+	}
+	p.Stanza = digest.Sum(h.Blob())
+	var paths [][]byte
+	for f, err := range h.Files(&i) {
+		if err != nil {
+			return p, fmt.Errorf("package %q: %w", p.Name, err)
+		}
+		paths = append(paths, []byte(f.Path))
+	}
+	if len(paths) > 0 {
+		p.List = pathsDigest(paths)
+	}
+	return p, nil
 }

@@ -79,7 +79,10 @@ func (q *rpmQuery) want(p entry.Path, i int) {
 }
 
 // read goes through the first folder that holds a database.
-func (q *rpmQuery) read(ctx context.Context, r Root) error {
+func (q *rpmQuery) read(ctx context.Context, r Root) error { return eachHeader(ctx, r, q.header) }
+
+// eachHeader calls do for each package of the first folder that holds a database.
+func eachHeader(ctx context.Context, r Root, do func(*rpm.Header) error) error {
 	for _, dir := range rpmFolders {
 		open := func(name string) (rpm.Source, error) {
 			f, err := r.Open(dir.Join([]byte(name)))
@@ -92,7 +95,7 @@ func (q *rpmQuery) read(ctx context.Context, r Root) error {
 			f.Close()
 			return nil, errors.New("cannot be read in any order")
 		}
-		err := rpm.Each(ctx, open, q.header)
+		err := rpm.Each(ctx, open, do)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -58,6 +58,10 @@ type field struct{ start, colon, end, line int }
 // Line is the line of its first field, from 1.
 func (s *Stanza) Line() int { return s.line }
 
+// Raw returns the stanza as it stands in the file, without the empty line behind
+// it. It is valid until the next one is read.
+func (s *Stanza) Raw() []byte { return s.buf }
+
 // Len returns the number of fields.
 func (s *Stanza) Len() int { return len(s.fields) }
 
