@@ -70,7 +70,13 @@ func (x *explainer) accounts(ctx context.Context, m *Manifest, c *diff.Change) b
 	if !ok || l.Removed || c.New == nil {
 		return false
 	}
-	return explained(c) && bare(c) && l.describes(c.New) && x.holds(ctx, &l, c)
+	return l.Accounts(ctx, c, x.contents)
+}
+
+// Accounts reports whether l says all of what c shows at its path, c.New, and
+// that nothing is there of which no line can speak.
+func (l *Line) Accounts(ctx context.Context, c *diff.Change, contents rules.Contents) bool {
+	return explained(c) && bare(c) && l.describes(c.New) && l.holds(ctx, c, contents)
 }
 
 func gone(m *Manifest, p entry.Path) bool {
@@ -131,17 +137,17 @@ func (l *Line) describes(e *entry.Entry) bool {
 }
 
 // holds reports whether the content is that of the line.
-func (x *explainer) holds(ctx context.Context, l *Line, c *diff.Change) bool {
+func (l *Line) holds(ctx context.Context, c *diff.Change, contents rules.Contents) bool {
 	switch {
 	case l.Kind != entry.File:
 		return true
 	case l.Known:
 		return l.BLAKE3 == c.New.Digest
-	case x.contents == nil:
+	case contents == nil:
 		return false
 	case c.New.Size == 0:
 		return l.SHA256 == sha256.Sum256(nil)
 	}
-	sum, ok := x.contents.SHA256(ctx, c.Path, c.New)
+	sum, ok := contents.SHA256(ctx, c.Path, c.New)
 	return ok && sum == l.SHA256
 }

@@ -4,28 +4,42 @@
 package updates
 
 import (
+	"context"
+	"iter"
+
+	"intact/rules"
 	"intact/rules/pkgdb"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
-// Kind is the kind of the explanations that come from here.
-const Kind = "package"
+// The kinds of the explanations that come from here.
+const (
+	Kind      = "package" // the package holds the path
+	KindState = "state"   // the package manager's own record of it
+)
 
 // Update is one package before and after.
 type Update struct {
-	Old, New pkgdb.Package         // Old is zero where the baseline does not have it, New where it is gone
-	Level    string                // of the word of Source, a level of rules.Explanation
-	ID       string                // of what Source was read from, as "sha256:…" of a package's file
-	By       string                // who signed it, "" where nobody did
-	When     string                // the transaction, RFC 3339; "" where it is not known
-	Source   Source                // what New holds, nil where that is not known
-	Gone     func(entry.Path) bool // whether Old held a path, by a list that the baseline vouches for; nil: not known
+	Old, New pkgdb.Package // Old is zero where the baseline does not have it, New where it is gone
+	Level    string        // of the word of Source, a level of rules.Explanation
+	ID       string        // of what Source was read from, as "sha256:…" of a package's file
+	By       string        // who signed it, "" where nobody did
+	When     string        // the transaction, RFC 3339; "" where it is not known
+	Source   Source        // what New holds, nil where that is not known
+
+	// Held are the paths of Old, by a list that the baseline vouches for; nil:
+	// not known.
+	Held iter.Seq[entry.Path]
 }
 
 // Source says what a package holds. Paths are as the package spells them.
 type Source interface {
 	Lookup(p entry.Path) (Said, bool, error)
+	Paths() iter.Seq2[entry.Path, error] // each once, in any order
+	// Control returns what the package manager keeps of the package in a file of
+	// its own, by the file's extension, as "postinst".
+	Control(name string) (Said, bool)
 }
 
 // Said is what a package says of one path.
@@ -43,4 +57,55 @@ type Said struct {
 	HasCaps     bool   // Caps is known: empty says that there are none
 	Conffile    bool   // the administrator may edit it
 	Ghost       bool   // made on the host: the package only claims the name
+}
+
+// Host is what the root says of itself. The baseline vouches for Diverted and
+// Overrides: who does not know that they are as it has them leaves them out.
+type Host struct {
+	Links     map[entry.Path]entry.Path // folders through which packages spell paths, /bin to /usr/bin
+	Diverted  map[entry.Path]Diversion  // by the path that packages list
+	Overrides map[entry.Path]Override   // of dpkg-statoverride(1)
+	User      func(uid uint32) string   // "" where it has none
+	Group     func(gid uint32) string
+
+	// Was returns what the baseline has at a path.
+	Was func(p entry.Path) (*entry.Entry, bool)
+	// Read returns the content that the scan saw, at most limit bytes. False
+	// means that the very same content could not be had.
+	Read func(ctx context.Context, p entry.Path, seen *entry.Entry, limit int64) ([]byte, bool)
+	// Settled reports whether the status of dpkg with this content says just what
+	// the baseline and the updates say.
+	Settled func(status digest.Digest) bool
+
+	Contents rules.Contents
+}
+
+// Diversion is one of dpkg-divert(1).
+type Diversion struct {
+	To entry.Path
+	By string // the package whose file stays at the path, ":" for the administrator
+}
+
+// Override is one of dpkg-statoverride(1).
+type Override struct {
+	User, Group string
+	Mode        uint16
+}
+
+// Title names the update for people.
+func (u *Update) Title() string {
+	switch {
+	case u.New.Name == "":
+		return u.Old.Name + " " + u.Old.Version + " removed"
+	case u.Old.Name == "":
+		return u.New.Name + " " + u.New.Version
+	case u.Old.Version == u.New.Version:
+		return u.New.Name + " " + u.New.Version + " again"
+	}
+	return u.New.Name + " " + u.Old.Version + " → " + u.New.Version
+}
+
+// Explanation is what the update says of a change that it accounts for.
+func (u *Update) Explanation(kind string) rules.Explanation {
+	return rules.Explanation{Source: u.Title(), Level: u.Level, Kind: kind, ID: u.ID, By: u.By, When: u.When}
 }

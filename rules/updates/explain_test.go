@@ -1,0 +1,235 @@
+package updates_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+
+	"intact/baseline/diff"
+	"intact/rules"
+	"intact/rules/pkgdb"
+	"intact/rules/updates"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
+
+// pkg is a package that says what a table says.
+type pkg struct {
+	files    map[entry.Path]updates.Said
+	controls map[string]updates.Said
+}
+
+func (p pkg) Lookup(at entry.Path) (updates.Said, bool, error) {
+	s, ok := p.files[at]
+	return s, ok, nil
+}
+
+func (p pkg) Paths() iter.Seq2[entry.Path, error] {
+	return func(yield func(entry.Path, error) bool) {
+		for at := range p.files {
+			if !yield(at, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (p pkg) Control(name string) (updates.Said, bool) {
+	s, ok := p.controls[name]
+	return s, ok
+}
+
+func says(content string) updates.Said {
+	return updates.Said{Kind: entry.File, Mode: 0o755, User: "root", Group: "root", Size: int64(len(content)), BLAKE3: digest.Sum([]byte(content)), Known: true}
+}
+
+const have = entry.Type | entry.Mode | entry.UID | entry.GID | entry.Size | entry.Content | entry.Mtime | entry.Ctime | entry.Inode | entry.XattrAttr | entry.ACL | entry.Caps | entry.Flags
+
+func is(content string) *entry.Entry {
+	return &entry.Entry{Kind: entry.File, Have: have, Mode: 0o755, Size: int64(len(content)), Hashed: int64(len(content)), Digest: digest.Sum([]byte(content))}
+}
+
+func with(e *entry.Entry, change func(*entry.Entry)) *entry.Entry {
+	change(e)
+	return e
+}
+
+func set() entry.Set { return entry.Set{Mask: have, DirMask: have} }
+
+func changed(p entry.Path, old, now *entry.Entry) *diff.Change {
+	c := &diff.Change{Kind: diff.Changed, Path: p, Old: old, New: now, OldSet: set(), NewSet: set()}
+	switch {
+	case old == nil:
+		c.Kind = diff.Added
+	case now == nil:
+		c.Kind = diff.Removed
+	default:
+		c.Attrs = entry.Differ(old, now, have)
+	}
+	return c
+}
+
+func installed(name, version string) pkgdb.Package {
+	return pkgdb.Package{Kind: "dpkg", Name: name, Arch: "amd64", Version: version, Status: "installed", Stanza: digest.Sum([]byte(name + version))}
+}
+
+func held(paths ...entry.Path) iter.Seq[entry.Path] { return slices.Values(paths) }
+
+// Only what a package says of a path is explained, and all of it must be so.
+func TestExplain(t *testing.T) {
+	suid := says("suid")
+	suid.Mode = 0o4755
+	conf := says("conf 2")
+	conf.Mode, conf.Conffile = 0o644, true
+	link := updates.Said{Kind: entry.Symlink, User: "root", Group: "root", Target: "tool"}
+	daemon := says("spool")
+	daemon.User, daemon.Group = "daemon", "daemon"
+	ghost := says("")
+	ghost.Ghost = true
+	tool := updates.Update{
+		Old: installed("tool", "1"), New: installed("tool", "2"), Level: rules.Signed, ID: "sha256:aa", By: "Archive", When: "2026-11-27T02:30:00Z",
+		Source: pkg{files: map[entry.Path]updates.Said{
+			"/bin/tool": says("tool 2"), "/usr/bin/suid": suid, "/etc/tool.conf": conf, "/usr/bin/t": link, "/usr/bin/more": says("more"),
+			"/usr/bin/spool": daemon, "/usr/lib/ghost": ghost, "/usr/bin/over": says("over"),
+		}, controls: map[string]updates.Said{"postinst": says("postinst 2")}},
+		Held: held("/bin/tool", "/usr/share/gone", "/usr/bin/more"),
+	}
+	list := "/.\n/bin/tool\n/usr/bin/suid\n/etc/tool.conf\n/usr/bin/t\n/usr/bin/more\n/usr/bin/spool\n/usr/lib/ghost\n/usr/bin/over\n"
+	host := updates.Host{
+		Links:     map[entry.Path]entry.Path{"/bin": "/usr/bin"},
+		Diverted:  map[entry.Path]updates.Diversion{"/usr/bin/more": {To: "/usr/bin/more.real", By: "other"}},
+		Overrides: map[entry.Path]updates.Override{"/usr/bin/over": {User: "root", Group: "daemon", Mode: 0o2755}},
+		User:      func(id uint32) string { return map[uint32]string{1: "daemon", 7: "root"}[id] },
+		Group:     func(id uint32) string { return map[uint32]string{1: "daemon", 7: "root"}[id] },
+		Was:       func(p entry.Path) (*entry.Entry, bool) { return is("conf 1 edited"), p == "/etc/tool.conf" },
+		Read: func(_ context.Context, p entry.Path, seen *entry.Entry, _ int64) ([]byte, bool) {
+			return []byte(list), seen.Digest == digest.Sum([]byte(list))
+		},
+		Settled: func(d digest.Digest) bool { return d == digest.Sum([]byte("status 2")) },
+	}
+	plain := func(content string) *entry.Entry { return with(is(content), func(e *entry.Entry) { e.Mode = 0o644 }) }
+	old := is("tool 1")
+	capable := func(content string) *entry.Entry {
+		return with(is(content), func(e *entry.Entry) { e.Caps = []byte{1, 0, 0, 2, 0, 32, 0, 0} })
+	}
+	tests := []struct {
+		name string
+		c    *diff.Change
+		want string // kind, "" for none
+	}{
+		{"content, through the merged folder", changed("/usr/bin/tool", old, is("tool 2")), "package"},
+		{"another content", changed("/usr/bin/tool", old, is("tool 3")), ""},
+		{"its content with the setuid bit", changed("/usr/bin/tool", old, with(is("tool 2"), func(e *entry.Entry) { e.Mode = 0o4755 })), ""},
+		{"its content, another owner", changed("/usr/bin/tool", old, with(is("tool 2"), func(e *entry.Entry) { e.UID = 1 })), ""},
+		{"a second superuser is not root", changed("/usr/bin/tool", old, with(is("tool 2"), func(e *entry.Entry) { e.UID = 7 })), ""},
+		{"a new capability", changed("/usr/bin/tool", old, capable("tool 2")), ""},
+		{"the capability that it had", changed("/usr/bin/tool", capable("tool 1"), capable("tool 2")), "package"},
+		{"a new ACL", changed("/usr/bin/tool", old, with(is("tool 2"), func(e *entry.Entry) { e.ACL = []byte("x") })), ""},
+		{"what could not be read", with2(changed("/usr/bin/tool", old, is("tool 2")), func(c *diff.Change) { c.Lost = entry.ACL }), ""},
+		{"setuid as packaged", changed("/usr/bin/suid", nil, with(is("suid"), func(e *entry.Entry) { e.Mode = 0o4755 })), "package"},
+		{"added beside", changed("/usr/bin/evil", nil, is("evil")), ""},
+		{"owner by name", changed("/usr/bin/spool", nil, with(is("spool"), func(e *entry.Entry) { e.UID, e.GID = 1, 1 })), "package"},
+		{"link", changed("/usr/bin/t", nil, &entry.Entry{Kind: entry.Symlink, Have: have | entry.Target, Target: []byte("tool")}), "package"},
+		{"link elsewhere", changed("/usr/bin/t", nil, &entry.Entry{Kind: entry.Symlink, Have: have | entry.Target, Target: []byte("/tmp/tool")}), ""},
+		{"conffile new, mode kept", changed("/etc/tool.conf", with(is("conf 1"), func(e *entry.Entry) { e.Mode = 0o600 }), with(is("conf 2"), func(e *entry.Entry) { e.Mode = 0o600 })), "package"},
+		{"conffile edited", changed("/etc/tool.conf", plain("conf 1"), plain("conf x")), ""},
+		{"conffile beside", changed("/etc/tool.conf.dpkg-dist", nil, plain("conf 2")), "package"},
+		{"something beside", changed("/etc/tool.conf.dpkg-dist", nil, plain("conf 9")), ""},
+		{"program beside", changed("/usr/bin/suid.dpkg-new", nil, with(is("suid"), func(e *entry.Entry) { e.Mode = 0o4755 })), ""},
+		{"conffile put aside", changed("/etc/tool.conf.dpkg-old", nil, is("conf 1 edited")), "package"},
+		{"something put aside", changed("/etc/tool.conf.dpkg-old", nil, is("evil")), ""},
+		{"removed", changed("/usr/share/gone", is("gone"), nil), "package"},
+		{"removed, never held", changed("/usr/share/other", is("gone"), nil), ""},
+		{"removed, still held", changed("/usr/bin/tool", old, nil), ""},
+		{"diverted", changed("/usr/bin/more.real", is("more 1"), is("more")), "package"},
+		{"at the place of the one that diverts", changed("/usr/bin/more", is("less"), is("more")), ""},
+		{"override", changed("/usr/bin/over", nil, with(is("over"), func(e *entry.Entry) { e.Mode, e.GID = 0o2755, 1 })), "package"},
+		{"not as overridden", changed("/usr/bin/over", nil, is("over")), ""},
+		{"ghost", changed("/usr/lib/ghost", nil, is("")), ""},
+		{"script of the package", changed("/var/lib/dpkg/info/tool.postinst", is("postinst 1"), is("postinst 2")), "state"},
+		{"script of nobody", changed("/var/lib/dpkg/info/tool.postinst", is("postinst 1"), is("evil")), ""},
+		{"script that it has not", changed("/var/lib/dpkg/info/tool.prerm", nil, is("postinst 2")), ""},
+		{"script gone", changed("/var/lib/dpkg/info/tool.prerm", is("x"), nil), "state"},
+		{"list", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list)), "state"},
+		{"list with more", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list+"/etc/shadow\n")), ""},
+		{"status", changed("/var/lib/dpkg/status", plain("status 1"), plain("status 2")), "state"},
+		{"status that says more", changed("/var/lib/dpkg/status", plain("status 1"), plain("status 3")), ""},
+		{"copy of the status", changed("/var/lib/dpkg/status-old", plain("status 0"), plain("status 1")), "state"},
+		{"copy that can be run", changed("/var/lib/dpkg/status-old", plain("status 0"), is("status 1")), ""},
+		{"list of another", changed("/var/lib/dpkg/info/else.list", plain("/.\n"), plain(list)), ""},
+	}
+	x, err := updates.New(t.Context(), []updates.Update{tool}, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range tests {
+		got, ok := x.Explain(t.Context(), tt.c)
+		if ok != (tt.want != "") || got.Kind != tt.want {
+			t.Errorf("%s: %+v, %v, want %q", tt.name, got, ok, tt.want)
+		}
+		if ok && (got.Source != "tool 1 → 2" || got.Level != rules.Signed || got.ID != "sha256:aa") {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+}
+
+func with2(c *diff.Change, change func(*diff.Change)) *diff.Change {
+	change(c)
+	return c
+}
+
+// The status is settled when nothing in it is new but what the updates say.
+func TestSettled(t *testing.T) {
+	a1, a2, b := installed("a", "1"), installed("a", "2"), installed("b", "1")
+	edited := b
+	edited.Stanza = digest.Sum([]byte("evil"))
+	up := []updates.Update{{Old: a1, New: a2}}
+	for name, tt := range map[string]struct {
+		before, now []pkgdb.Package
+		updates     []updates.Update
+		want        bool
+	}{
+		"upgrade":             {[]pkgdb.Package{a1, b}, []pkgdb.Package{a2, b}, up, true},
+		"another one changed": {[]pkgdb.Package{a1, b}, []pkgdb.Package{a2, edited}, up, false},
+		"another one gone":    {[]pkgdb.Package{a1, b}, []pkgdb.Package{a2}, up, false},
+		"another one new":     {[]pkgdb.Package{a1}, []pkgdb.Package{a2, b}, up, false},
+		"not of the updates":  {[]pkgdb.Package{a1}, []pkgdb.Package{a2}, nil, false},
+		"nothing":             {[]pkgdb.Package{a1}, []pkgdb.Package{a1}, nil, true},
+	} {
+		if got := updates.Settled(tt.before, tt.now, tt.updates); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// BenchmarkExplain explains 100,000 changes by 20 packages.
+func BenchmarkExplain(b *testing.B) {
+	const packages, files = 20, 5000
+	var list []updates.Update
+	var changes []*diff.Change
+	for i := range packages {
+		p := pkg{files: map[entry.Path]updates.Said{}}
+		for j := range files {
+			at := entry.Path(fmt.Sprintf("/usr/lib/%02d/%s%d", i, strings.Repeat("x", 20), j))
+			p.files[at] = says("2")
+			changes = append(changes, changed(at, is("1"), is("2")))
+		}
+		name := fmt.Sprint("p", i)
+		list = append(list, updates.Update{Old: installed(name, "1"), New: installed(name, "2"), Level: rules.Signed, Source: p})
+	}
+	for b.Loop() {
+		x, err := updates.New(b.Context(), list, updates.Host{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range changes {
+			if _, ok := x.Explain(b.Context(), c); !ok {
+				b.Fatal(c.Path)
+			}
+		}
+	}
+	b.ReportMetric(float64(len(changes)), "changes/op")
+}

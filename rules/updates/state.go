@@ -1,0 +1,214 @@
+package updates
+
+import (
+	"context"
+	"strings"
+
+	"intact/baseline/diff"
+	"intact/rules"
+	"intact/rules/pkgdb"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
+
+const (
+	dpkgDir  = entry.Path("/var/lib/dpkg")
+	dpkgInfo = entry.Path("/var/lib/dpkg/info")
+	maxList  = 64 << 20 // bytes of a list of files
+)
+
+// file is how dpkg begins the names of what it keeps of the package of u.
+func file(u *Update, arch bool) string {
+	p := u.New
+	if p.Name == "" {
+		p = u.Old
+	}
+	if arch {
+		return p.Name + ":" + p.Arch
+	}
+	return p.Name
+}
+
+// beside explains what dpkg leaves beside a conffile: the package's own next to
+// one that was edited, or the edited one next to the package's.
+func (x *Explainer) beside(ctx context.Context, c *diff.Change, take func(rules.Explanation)) {
+	for _, suffix := range [...]string{".dpkg-dist", ".dpkg-new"} {
+		if base, ok := strings.CutSuffix(string(c.Path), suffix); ok {
+			x.Holder(entry.Path(base), func(u *Update, s *Said) bool {
+				if s.Conffile && x.accounts(ctx, s, c) {
+					take(u.Explanation(Kind))
+				}
+				return true
+			})
+		}
+	}
+	base, ok := strings.CutSuffix(string(c.Path), ".dpkg-old")
+	if !ok || x.host.Was == nil {
+		return
+	}
+	was, ok := x.host.Was(entry.Path(base))
+	const same = entry.Mode | entry.UID | entry.GID | entry.Size | entry.Content | entry.Caps | entry.ACL | entry.XattrAttr
+	if !ok || was.Kind != entry.File || c.New.Kind != entry.File || was.Have&same != same || c.New.Have&same != same || entry.Differ(was, c.New, same) != 0 {
+		return
+	}
+	x.Holder(entry.Path(base), func(u *Update, s *Said) bool {
+		if s.Conffile {
+			take(u.Explanation(Kind))
+		}
+		return true
+	})
+}
+
+// state explains what dpkg keeps of its own: the control files and lists of the
+// packages, and the status that follows from all of them.
+func (x *Explainer) state(ctx context.Context, c *diff.Change, take func(rules.Explanation)) {
+	name := string(c.Path)
+	switch c.Path.Dir() {
+	case dpkgInfo:
+		x.info(ctx, name[len(dpkgInfo)+1:], c, take)
+	case dpkgDir:
+		switch name[len(dpkgDir)+1:] {
+		case "status":
+			if c.Kind == diff.Changed && plain(c) && c.New.Have&entry.Content != 0 && x.host.Settled != nil && x.host.Settled(c.New.Digest) {
+				x.all(take)
+			}
+		case "status-old", "available", "available-old", "diversions-old", "statoverride-old":
+			if c.Kind == diff.Removed || plain(c) {
+				x.all(take)
+			}
+		}
+	case dpkgDir.Join([]byte("triggers")):
+		if c.Kind == diff.Removed || plain(c) {
+			x.all(take)
+		}
+	}
+}
+
+// plain reports whether c brought a file as dpkg makes its own, of root and for
+// everybody to read.
+func plain(c *diff.Change) bool {
+	e := c.New
+	const need = entry.Mode | entry.UID | entry.GID
+	const may = entry.Mode | entry.UID | entry.GID | entry.Size | entry.Content | entry.Mtime | entry.Ctime | entry.Inode
+	return e.Kind == entry.File && e.Have&need == need && e.Mode == 0o644 && e.UID == 0 && e.GID == 0 && c.Attrs&^may == 0 &&
+		(e.Have&entry.Caps == 0 || e.Caps == nil)
+}
+
+// all attributes c to all of the updates: it follows from each of them.
+func (x *Explainer) all(take func(rules.Explanation)) {
+	var e rules.Explanation
+	for i := range x.updates {
+		one := x.updates[i].Explanation(KindState)
+		switch {
+		case i == 0:
+			e = one
+		case one.Rank() < e.Rank():
+			e.Level = one.Level
+		}
+	}
+	if len(x.updates) > 1 {
+		e = rules.Explanation{Source: "the records of dpkg", Level: e.Level, Kind: KindState}
+	}
+	if len(x.updates) > 0 {
+		take(e)
+	}
+}
+
+// info explains a file below /var/lib/dpkg/info.
+func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take func(rules.Explanation)) {
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 {
+		return
+	}
+	i, ok := x.names[name[:dot]]
+	if !ok || x.failed[i] != nil {
+		return
+	}
+	u, ext := &x.updates[i], name[dot+1:]
+	if u.New.Name == "" {
+		if c.Kind == diff.Removed {
+			take(u.Explanation(KindState))
+		}
+		return
+	}
+	if u.Source == nil {
+		return
+	}
+	s, has := u.Source.Control(ext)
+	switch {
+	case c.Kind == diff.Removed:
+		if !has && ext != "list" {
+			take(u.Explanation(KindState))
+		}
+	case has:
+		s.Kind, s.User, s.Group = entry.File, "root", "root"
+		if x.accounts(ctx, &s, c) {
+			take(u.Explanation(KindState))
+		}
+	case ext == "list" && plain(c) && x.lists(ctx, u, c):
+		take(u.Explanation(KindState))
+	}
+}
+
+// lists reports whether the list of files that c brought is that of what the
+// package holds.
+func (x *Explainer) lists(ctx context.Context, u *Update, c *diff.Change) bool {
+	if x.host.Read == nil {
+		return false
+	}
+	b, ok := x.host.Read(ctx, c.Path, c.New, maxList)
+	if !ok {
+		return false
+	}
+	want := map[entry.Path]bool{}
+	for p, err := range u.Source.Paths() {
+		if err != nil {
+			return false
+		}
+		want[p] = true
+	}
+	delete(want, "/")
+	for line := range strings.Lines(string(b)) {
+		p := entry.Path(strings.TrimSuffix(line, "\n"))
+		if p == "/." || p == "/" {
+			continue
+		}
+		if !want[p] {
+			return false
+		}
+		delete(want, p)
+	}
+	return len(want) == 0
+}
+
+// Settled reports whether what is installed is what the baseline has and the
+// updates say, so that there is nothing else in the status.
+func Settled(before, now []pkgdb.Package, updates []Update) bool {
+	type key struct{ kind, name, arch, version string }
+	of := func(p pkgdb.Package) key { return key{p.Kind, p.Name, p.Arch, p.Version} }
+	said := map[key]bool{}
+	for i := range updates {
+		said[of(updates[i].New)] = true
+	}
+	was := map[key]digest.Digest{}
+	for _, p := range before {
+		was[of(p)] = p.Stanza
+	}
+	is := map[key]bool{}
+	for _, p := range now {
+		is[of(p)] = true
+		if stanza, ok := was[of(p)]; !said[of(p)] && (!ok || stanza != p.Stanza) {
+			return false
+		}
+	}
+	old := map[key]bool{}
+	for i := range updates {
+		old[of(updates[i].Old)] = true
+	}
+	for _, p := range before {
+		if !is[of(p)] && !old[of(p)] {
+			return false
+		}
+	}
+	return true
+}
