@@ -51,6 +51,8 @@ var edges = map[string][]string{
 	"rules/updates":   {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
+	"rules/derived": {"rules", "baseline/diff", "scanner/entry", "scanner/digest", "scanner/strict", "scanner/unpack"},
+
 	"rules/pkgdb/deb822":      {},
 	"rules/pkgdb/transaction": {"rules/pkgdb/manifest", "scanner/entry", "scanner/digest"},
 
