@@ -490,6 +490,8 @@ func TestInitramfs(t *testing.T) {
 		"program of nobody's":  {with(part{asProg, "usr/bin/own", "\x7fELF own", 0}), ""},
 		"one byte":             {strings.Replace(good, "ELF busybox", "ELF busyboX", 1), ""},
 		"setuid":               {with(part{0o104755, "usr/bin/busybox", "\x7fELF busybox", 0}), ""},
+		"mounts":               {with(part{asLink, "etc/mtab", "/proc/mounts", 0}), rules.Attributed},
+		"link into proc":       {with(part{asLink, "usr/bin/sh", "/proc/1/exe", 0}), ""},
 		"link to a stranger":   {with(part{asLink, "usr/bin/sh", "/tmp/sh", 0}), ""},
 		"device":               {with(part{0o060600, "dev/sda", "", 0}), ""},
 		"climbs":               {with(part{asProg, "../usr/bin/busybox", "\x7fELF busybox", 0}), ""},

@@ -151,6 +151,10 @@ func (u *unpacking) link(p entry.Path, m *member, content io.Reader) error {
 	if alias, ok := merged(p); ok && alias == to && !strings.Contains(string(p[1:]), "/") {
 		return nil
 	}
+	if to.Under("/proc") && matchesAny(u.table.generated, p) { // etc/mtab
+		u.found.level = rules.Attributed
+		return nil
+	}
 	for _, of := range names(p) {
 		e, ok := u.world.Look(u.ctx, of)
 		if !ok || e.Kind != entry.Symlink || !bytes.Equal(e.Target, target) {
