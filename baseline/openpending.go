@@ -107,7 +107,7 @@ func (p *Pending) frames(errp *error) iter.Seq2[byte, []byte] {
 		h := digest.New()
 		in := bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(p.f, 0, p.size), h), 256<<10)
 		magic := make([]byte, len(pendingMagic))
-		if _, err := io.ReadFull(in, magic); err != nil || string(magic) != pendingMagic {
+		if _, err := io.ReadFull(in, magic); err != nil || string(magic) != pendingMagic && string(magic) != pendingOlder {
 			*errp = fmt.Errorf("%w: not a pending set", ErrDamaged)
 			return
 		}
@@ -173,8 +173,8 @@ func (p *Pending) Encoded() iter.Seq2[EncodedChange, error] {
 		var explained []byte // of the next change
 		for kind, body := range p.frames(&err) {
 			r := reader{b: body}
-			if explained != nil && kind != frameChange {
-				err = errors.New("an explanation of no change")
+			if explained != nil && kind != frameChange && kind != frameRow {
+				err = errors.New("an explanation of nothing")
 			}
 			switch kind {
 			case frameExplain:
@@ -188,6 +188,7 @@ func (p *Pending) Encoded() iter.Seq2[EncodedChange, error] {
 					return
 				}
 			case frameRow:
+				explained = nil
 				rows++
 			case frameEnd:
 				if err == nil && (r.uint() != changes || r.uint() != rows || r.err != nil || len(r.b) > 0) {
@@ -230,12 +231,20 @@ func (p *Pending) Changes() iter.Seq2[PendingChange, error] {
 func (p *Pending) Rows() ([]PendingRow, error) {
 	var out []PendingRow
 	var err error
+	var explained []byte // of the next row
 	for kind, body := range p.frames(&err) {
-		if kind != frameRow {
+		switch kind {
+		case frameExplain:
+			explained = append([]byte{}, body...)
+			continue
+		case frameRow:
+		default:
+			explained = nil
 			continue
 		}
 		r := reader{b: bytes.Clone(body)}
-		row := PendingRow{FirstSeen: r.time()}
+		row := PendingRow{FirstSeen: r.time(), Explained: explained}
+		explained = nil
 		row.Kind, row.Key = string(r.bytes()), r.bytes()
 		row.Old, row.New = r.optional(), r.optional()
 		if r.err != nil || len(r.b) > 0 {

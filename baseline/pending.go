@@ -21,14 +21,16 @@ import (
 // never looks at the disk again. Its file is named by the BLAKE3 of all its
 // bytes:
 //
-//	intact.pending/2 NL
+//	intact.pending/3 NL
 //	frame…              uvarint length ‖ kind byte ‖ body
 //
 // The frames are one header, changes, rows, and an end frame with the numbers
-// of both. What explains a change, in bytes that mean nothing here, is a frame
-// before it. Numbers are canonical uvarints.
+// of both. What explains a change or a row, in bytes that mean nothing here, is a
+// frame before it. In intact.pending/2, which is read too, no row has one. Numbers
+// are canonical uvarints.
 const (
-	pendingMagic = "intact.pending/2\n"
+	pendingMagic = "intact.pending/3\n"
+	pendingOlder = "intact.pending/2\n"
 	frameHeader  = 'h'
 	frameChange  = 'c'
 	frameRow     = 'r'
@@ -64,6 +66,7 @@ type PendingChange struct {
 type PendingRow struct {
 	diff.RowChange
 	FirstSeen time.Time
+	Explained []byte // as in PendingChange
 }
 
 // PendingWriter writes one pending set: Add and AddRow, changes first, then
@@ -134,7 +137,7 @@ func (p *PendingWriter) AddEncoded(encoded []byte, firstSeen time.Time) error {
 	return p.frame(frameChange, p.buf)
 }
 
-// Explain writes what explains the change that is added next, as the caller
+// Explain writes what explains the change or row that is added next, as the caller
 // spells it.
 func (p *PendingWriter) Explain(b []byte) error { return p.frame(frameExplain, b) }
 
@@ -206,6 +209,11 @@ func (s *Store) SavePending(ctx context.Context, h PendingHeader, changes iter.S
 		}
 	}
 	for _, r := range rows {
+		if r.Explained != nil {
+			if err := p.Explain(r.Explained); err != nil {
+				return digest.Digest{}, err
+			}
+		}
 		if err := p.AddRow(r.RowChange, r.FirstSeen); err != nil {
 			return digest.Digest{}, err
 		}

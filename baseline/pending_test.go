@@ -38,7 +38,7 @@ func savePending(t *testing.T, s *Store, report string) digest.Digest {
 				return
 			}
 		}
-	}, []PendingRow{{diff.RowChange{Kind: "mount", Key: []byte("/x"), New: []byte{}}, seen}})
+	}, []PendingRow{{diff.RowChange{Kind: "mount", Key: []byte("/x"), New: []byte{}}, seen, []byte("why")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestPendingRoundTrip(t *testing.T) {
 	}
 	equalLines(t, (&memSpool{list: list}).lines(), []string{"added /etc/n\new", "changed /etc/passwd", "removed /usr/bin/ls"})
 	rows, err := p.Rows()
-	want := []PendingRow{{diff.RowChange{Kind: "mount", Key: []byte("/x"), New: []byte{}}, time.Unix(5, 7).UTC()}}
+	want := []PendingRow{{diff.RowChange{Kind: "mount", Key: []byte("/x"), New: []byte{}}, time.Unix(5, 7).UTC(), []byte("why")}}
 	if err != nil || !reflect.DeepEqual(rows, want) {
 		t.Fatalf("rows %+v %v", rows, err)
 	}

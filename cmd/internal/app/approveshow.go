@@ -91,6 +91,10 @@ func (k *asked) head(q *baseline.Request) (err error) {
 func (k *asked) row(c diff.RowChange) error {
 	switch c.Kind {
 	case rowMount, rowAlias, rowState, rowSelf, rowExpect:
+	case rowPackage:
+		if _, err := shownPackage(c); err != nil {
+			return fmt.Errorf("%w: %w", baseline.ErrRequest, err)
+		}
 	case rowGap:
 		if _, _, err := entry.ParseKey(c.Key); err != nil {
 			return fmt.Errorf("%w: gap: %w", baseline.ErrRequest, err)
@@ -219,6 +223,9 @@ func shownRow(r diff.RowChange) (f rules.Finding, gap *report.Gap, note *report.
 		return stateFinding(r.Old, r.New), nil, nil
 	case rowExpect:
 		return shownManifest(r), nil, nil
+	case rowPackage:
+		f, _ = shownPackage(r) // it was read when it came
+		return f, nil, nil
 	}
 	p, _, _ = entry.ParseKey(r.Key) // it was parsed when it came
 	if r.New == nil {

@@ -36,7 +36,7 @@ type CheckOptions struct {
 }
 
 // setNames are the rule sets there are, in report order.
-var setNames = [...]string{"integrity", "mounts", "policy", "trust"}
+var setNames = [...]string{"integrity", "mounts", "packages", "policy", "trust"}
 
 // Check scans, compares with the baseline, judges and reports.
 func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
@@ -110,8 +110,11 @@ type check struct {
 	mounts   []rules.Finding
 	drift    []rules.Finding // about the policy
 	trusts   []rules.Finding // about signatures
-	unheld   []entry.Path    // parts of intact itself that could not be read, but the configuration
-	by       baseline.Signed // who signed the baseline
+	pkgs     []rules.Finding // about packages
+	moves    []packageMove
+	rowSaid  map[string][]byte // what explains rows, by rowID
+	unheld   []entry.Path      // parts of intact itself that could not be read, but the configuration
+	by       baseline.Signed   // who signed the baseline
 	quick    *quick
 	leave    entry.Attr // not compared
 	look     *secondLook
@@ -230,6 +233,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	}
 	if c.result.Counts().All() > manyChanges {
 		defer collectLess()()
+	}
+	if err := c.holdPackages(ctx); err != nil {
+		return c.broken(ctx, err)
 	}
 	if c.explain, err = c.newExplaining(ctx, opt.MaxRate); err != nil {
 		return c.broken(ctx, err)

@@ -137,7 +137,7 @@ func (a *accept) floors() (func(string) rules.Severity, error) {
 	return sc.floors(), nil
 }
 
-func (a *accept) matches(p entry.Path) bool { return a.match.Decide(p).Select }
+func (a *accept) matches(p entry.Path) bool { return a.match != nil && a.match.Decide(p).Select }
 
 // picks yields the chosen changes and what goes along with them: the folded
 // times of a directory with something chosen in it, other names of a chosen
@@ -221,6 +221,16 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	for _, r := range list {
 		if r.Kind == rowExpect {
 			if a.takesManifest(r.RowChange) {
+				out = append(out, r.RowChange)
+			}
+			continue
+		}
+		if r.Kind == rowPackage {
+			take, err := a.takesPackage(r)
+			if err != nil {
+				return nil, err
+			}
+			if take {
 				out = append(out, r.RowChange)
 			}
 			continue

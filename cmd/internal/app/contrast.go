@@ -189,6 +189,10 @@ func (c *contrast) rowFinding(r diff.RowChange) (rules.Finding, bool) {
 		return mountFinding(entry.Path(r.Key), r.Old, r.New), true
 	case rowSelf:
 		return selfFinding(entry.Path(r.Key), selfPart(r), r.Old, r.New), !sisters
+	case rowPackage:
+		if f, err := shownPackage(r); err == nil {
+			return f, true
+		}
 	case rowState, rowOrigin:
 		if sisters {
 			return rules.Finding{}, false

@@ -141,7 +141,17 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 			return out, err
 		}
 	}
-	for _, r := range slices.Concat(rows, own, self, expected) {
+	var installed []diff.Row
+	if origin == originConfig {
+		var from *baseline.Generation
+		if o.adopt != nil {
+			from = o.adopt.gen
+		}
+		if installed, err = s.carriedPackages(ctx, from); err != nil {
+			return out, err
+		}
+	}
+	for _, r := range slices.Concat(rows, own, self, expected, installed) {
 		b.AddRow(r)
 	}
 	reason := o.Reason

@@ -10,6 +10,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/packages"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
@@ -23,6 +24,7 @@ func (c *check) judge(ctx context.Context) error {
 	}
 	defer c.pending.close()
 	c.drift = c.policyFindings()
+	c.judgePackages()
 	if err := c.tell(ctx); err != nil {
 		return err
 	}
@@ -35,6 +37,8 @@ func (c *check) judge(ctx context.Context) error {
 			err = c.allTold() // told in tell
 		case "mounts":
 			err = c.emitAll(c.mounts)
+		case packages.Name:
+			err = c.emitAll(c.pkgs)
 		case "policy":
 			err = c.emitAll(c.drift)
 		case "trust":

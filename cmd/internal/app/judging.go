@@ -210,6 +210,11 @@ func (c *check) tell(ctx context.Context) error {
 		return err
 	}
 	for _, r := range rows {
+		if r.Explained != nil {
+			if err := w.Explain(r.Explained); err != nil {
+				return err
+			}
+		}
 		if err := w.AddRow(r.RowChange, r.FirstSeen); err != nil {
 			return err
 		}

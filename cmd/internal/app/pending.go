@@ -183,8 +183,8 @@ func (p *pendingJudge) close() {
 // that have no row.
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	list := c.rows
-	for _, f := range slices.Concat(c.drift, c.trusts, c.look.found()) {
-		if f.Rule == "trust.self" {
+	for _, f := range slices.Concat(c.drift, c.trusts, c.pkgs, c.look.found()) {
+		if f.Rule == "trust.self" || f.Subject.Kind == rowPackage && f.Rule != "pkg.unreadable" {
 			continue // it has a row
 		}
 		list = append(list, diff.RowChange{Kind: rowFinding, Key: findingKey(&f)})
@@ -195,7 +195,7 @@ func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 		if !ok {
 			since = now
 		}
-		out = append(out, baseline.PendingRow{RowChange: r, FirstSeen: since})
+		out = append(out, baseline.PendingRow{RowChange: r, FirstSeen: since, Explained: c.rowSaid[rowID(r)]})
 	}
 	return out
 }
@@ -210,9 +210,9 @@ func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if f.Diff != nil {
 		return c.seen, c.seenBefore
 	}
-	for _, kind := range []string{rowMount, rowAlias, rowState, rowSelf} {
+	for _, kind := range []string{rowMount, rowAlias, rowState, rowSelf, rowPackage} {
 		for _, r := range c.rows {
-			if r.Kind == kind && (string(r.Key) == f.Subject.Path || kind == rowState && f.Rule == "state.moved") {
+			if r.Kind == kind && (string(r.Key) == f.Subject.Path || kind == rowState && f.Rule == "state.moved" || kind == rowPackage && rowSubject(r) == findingSubject(f)) {
 				t, ok := c.pending.rows[rowID(r)]
 				return t, ok
 			}

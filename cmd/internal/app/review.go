@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"intact/baseline"
@@ -116,7 +117,7 @@ type waitingRow struct {
 // rowClasses says how rows are grouped; a kind that is not here is not asked
 // about. It is never changed.
 var rowClasses = map[string]review.Class{
-	rowSelf: review.Own, rowMount: review.Mounts, rowAlias: review.Links, rowState: review.State, rowGap: review.Gaps,
+	rowSelf: review.Own, rowMount: review.Mounts, rowAlias: review.Links, rowState: review.State, rowGap: review.Gaps, rowPackage: review.Installed,
 }
 
 // collect reads the pending set once.
@@ -270,8 +271,12 @@ func (w *waiting) readRows(ctx context.Context) error {
 // rowSubject and findingSubject bring a row and what a report says of it
 // together.
 func rowSubject(r diff.RowChange) string {
-	if r.Kind == rowState {
+	switch r.Kind {
+	case rowState:
 		return rowState
+	case rowPackage:
+		_, name, _ := strings.Cut(string(r.Key), " ")
+		return rowPackage + "\x00" + name
 	}
 	return r.Kind + "\x00" + string(r.Key)
 }
@@ -284,6 +289,9 @@ func findingSubject(f *rules.Finding) string {
 		return rowAlias + "\x00" + f.Subject.Path
 	case "state.moved":
 		return rowState
+	}
+	if f.Subject.Kind == rowPackage {
+		return rowPackage + "\x00" + f.Subject.Name
 	}
 	if f.Subject.Kind == "mount" {
 		return rowMount + "\x00" + f.Subject.Path

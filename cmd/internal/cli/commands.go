@@ -61,7 +61,7 @@ func (p *program) checkCommand() *cli.Command {
 		Name: "check", Usage: "scan, compare with the baseline, judge and report", ArgsUsage: "[PATH…]",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "fail-on", Usage: "least `SEVERITY` that exits 1: info, low, medium, high, critical (default: low)"},
-			&cli.StringSliceFlag{Name: "only", Usage: "only these rule `SET`s: integrity, mounts, policy, trust"},
+			&cli.StringSliceFlag{Name: "only", Usage: "only these rule `SET`s: integrity, mounts, packages, policy, trust"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "not these rule `SET`s: the report is partial then"},
 			&cli.StringFlag{Name: "expect-root", Usage: "the baseline must have this root `DIGEST`, or one that begins so, or that stands in this file"},
 			&cli.StringFlag{Name: "baseline", Usage: "compare with the export in `FILE`, not with the baseline of the state folder"},

@@ -25,10 +25,11 @@ const (
 	Package              // changes that one package explains
 	Own                  // what belongs to intact itself
 	Mounts
-	Links // of the policy
-	State // where the state folder is
-	Gaps  // known ones: the baseline's, or new in it
-	Lost  // what could not be verified: it cannot be accepted
+	Links     // of the policy
+	State     // where the state folder is
+	Gaps      // known ones: the baseline's, or new in it
+	Installed // packages that are others
+	Lost      // what could not be verified: it cannot be accepted
 )
 
 // Item is one finding that waits. Its number is its place in the list.
@@ -270,7 +271,7 @@ func (t *Items) children(n int32, items []int32) (list []part) {
 }
 
 // words of the classes that are one group each.
-var classWords = [...]string{Own: "intact itself", Mounts: "mounts", Links: "links of the policy", State: "the state folder", Gaps: "known gaps", Lost: "lost coverage"}
+var classWords = [...]string{Own: "intact itself", Mounts: "mounts", Links: "links of the policy", State: "the state folder", Gaps: "known gaps", Installed: "installed packages", Lost: "lost coverage"}
 
 // groups makes the groups that a review begins with, the gravest first.
 func (t *Items) groups() []Group {
