@@ -112,6 +112,26 @@ func TestPendingExplainsNothing(t *testing.T) {
 	}
 }
 
+// A set of the format before, in which no row is explained, is read.
+func TestPendingOlder(t *testing.T) {
+	s := newStore(t)
+	commit(t, s, small())
+	b := slurp(t, s.path(pendingDir, savePending(t, s, "r").String()))
+	b = bytes.Replace(b, []byte(pendingMagic), []byte(pendingOlder), 1)
+	d := digest.Sum(b)
+	if err := os.WriteFile(s.path(pendingDir, d.String()), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.OpenPending(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if rows, err := p.Rows(); err != nil || len(rows) != 1 {
+		t.Error(rows, err)
+	}
+}
+
 func TestPendingRefused(t *testing.T) {
 	s := newStore(t)
 	commit(t, s, small())

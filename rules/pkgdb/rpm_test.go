@@ -14,6 +14,7 @@ import (
 
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/pgp"
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
@@ -232,5 +233,24 @@ func TestRPMBounds(t *testing.T) {
 	a, err := pkgdb.Owners(context.Background(), r, []entry.Path{"/usr/bin/tool"})
 	if err != nil || len(a[0].Owners) != 8 || a[0].More != 4 {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+func TestInstalledRPM(t *testing.T) {
+	r := image(t, "/var/lib/rpm", "rpmdb.sqlite", data(t, "wal.sqlite"))
+	list, err := pkgdb.Installed(context.Background(), r)
+	if err != nil || len(list) == 0 {
+		t.Fatal(list, err)
+	}
+	for _, p := range list {
+		if p.Kind != "rpm" || p.Status != "installed" || p.Version == "" || p.Stanza == (digest.Digest{}) {
+			t.Errorf("%+v", p)
+		}
+	}
+	for _, broken := range [][]byte{nil, data(t, "wal.sqlite")[:700]} {
+		r := image(t, "/var/lib/rpm", "rpmdb.sqlite", broken)
+		if list, err := pkgdb.Installed(context.Background(), r); err == nil || list != nil {
+			t.Errorf("%d bytes: %v", len(broken), list)
+		}
 	}
 }
