@@ -110,18 +110,16 @@ type check struct {
 	mounts   []rules.Finding
 	drift    []rules.Finding // about the policy
 	trusts   []rules.Finding // about signatures
-	pkgs     []rules.Finding // about packages
-	moves    []packageMove
-	rowSaid  map[string][]byte // what explains rows, by rowID
-	unheld   []entry.Path      // parts of intact itself that could not be read, but the configuration
-	by       baseline.Signed   // who signed the baseline
-	quick    *quick
-	leave    entry.Attr // not compared
-	look     *secondLook
-	explain  *explaining
-	pending  *pendingJudge
-	saved    digest.Digest // the pending set
-	windows  windowMarks
+	holding
+	unheld  []entry.Path    // parts of intact itself that could not be read, but the configuration
+	by      baseline.Signed // who signed the baseline
+	quick   *quick
+	leave   entry.Attr // not compared
+	look    *secondLook
+	explain *explaining
+	pending *pendingJudge
+	saved   digest.Digest // the pending set
+	windows windowMarks
 
 	seen       time.Time // when the change that tell is at was first seen
 	seenBefore bool      // and not now

@@ -32,6 +32,13 @@ type packageMove struct {
 	row      diff.RowChange
 }
 
+// holding is what a check knows of packages.
+type holding struct {
+	pkgs    []rules.Finding
+	moves   []packageMove
+	rowSaid map[string][]byte // what explains rows, by rowID
+}
+
 func packageValue(p *pkgdb.Package) []byte {
 	return fmt.Appendf(nil, "version=%q status=%s stanza=%s list=%s", p.Version, p.Status, p.Stanza, p.List)
 }
