@@ -75,6 +75,10 @@ const KeysDir = "keys"
 // expected. The store itself knows nothing of them.
 const ExpectDir = "expect"
 
+// InboxDir is the folder of the state folder into which hooks write, without a
+// lock. The store makes it and leaves it to others.
+const InboxDir = "inbox"
+
 // OwnSigners is the list of the host's own keys in KeysDir.
 const OwnSigners = "allowed_signers"
 
@@ -187,6 +191,15 @@ func (s *Store) statementPath(gen uint64) string {
 func (s *Store) proposedPath() string { return s.path(baselineDir, proposedFile) }
 
 func (s *Store) signaturePath(gen uint64) string { return s.statementPath(gen) + sigSuffix }
+
+// Statement reads the statement of a generation without judging it.
+func (s *Store) Statement(gen uint64) (*statement.Statement, error) {
+	host, err := s.HostID()
+	if err != nil {
+		return nil, err
+	}
+	return s.readStatement(gen, host)
+}
 
 // readStatement reads and verifies the text of one generation by itself: not
 // its chain. A statement of another host or number is refused.

@@ -62,7 +62,7 @@ func (h *Header) fields(c *coder) {
 	if c.reading && (h.ID == "" || strings.IndexFunc(h.ID, func(r rune) bool { return r <= ' ' || r >= 0x7f }) >= 0) {
 		c.fail("id %.40q", h.ID)
 	}
-	c.word("kind", (*string)(&h.Kind), string(KindCheck), string(KindInit), string(KindWatch), string(KindImage), string(KindAccept), string(KindDiff))
+	c.word("kind", (*string)(&h.Kind), string(KindCheck), string(KindInit), string(KindWatch), string(KindImage), string(KindUpdate), string(KindAccept), string(KindDiff))
 	c.word("scope", (*string)(&h.Scope), string(ScopeFull), string(ScopePartial))
 	c.object("host", func() {
 		c.text("id", &h.Host.ID)

@@ -33,13 +33,14 @@ const (
 	KindWatch Kind = "watch"
 	KindImage Kind = "image"
 
+	KindUpdate Kind = "update" // of what a package manager changed: a proposal, always partial
 	KindAccept Kind = "accept" // nothing was looked at: it says what became part of the baseline
 	KindDiff   Kind = "diff"   // of two baselines; never kept
 )
 
 // known reports whether reports of this kind are kept.
 func (k Kind) known() bool {
-	return k == KindCheck || k == KindInit || k == KindWatch || k == KindImage || k == KindAccept
+	return k == KindCheck || k == KindInit || k == KindWatch || k == KindImage || k == KindUpdate || k == KindAccept
 }
 
 // Scope says whether the whole policy was looked at.

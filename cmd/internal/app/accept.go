@@ -211,7 +211,7 @@ func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err er
 		}
 		why := ""
 		switch {
-		case h.Kind != report.KindCheck && h.Kind != report.KindImage || h.Scope != report.ScopeFull:
+		case h.Kind != report.KindUpdate && (h.Kind != report.KindCheck && h.Kind != report.KindImage || h.Scope != report.ScopeFull):
 			why = "is no full check"
 		case h.Root != a.root.HostPath():
 			why = "is of " + report.Escape(h.Root) + ", not of " + report.Escape(a.root.HostPath())
@@ -229,6 +229,9 @@ func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err er
 			return "", sum, err
 		} else if err != nil {
 			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
+		}
+		if h.Kind == report.KindUpdate && a.o.Report == "" {
+			a.env.warn("report %s is the proposal of an update and has what that touched alone; the rest stays pending", h.ID)
 		}
 		sum, err = digest.Parse(t.Pending)
 		return h.ID, sum, err

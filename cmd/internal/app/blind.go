@@ -50,6 +50,9 @@ func (c *check) what() (report.Kind, report.Scope) {
 	if !c.root.Live() && c.env.Root != "" && c.env.Root != "/" {
 		kind = report.KindImage
 	}
+	if c.update != nil {
+		kind = report.KindUpdate
+	}
 	if c.partial() {
 		scope = report.ScopePartial
 	}

@@ -120,6 +120,8 @@ type check struct {
 	pending *pendingJudge
 	saved   digest.Digest // the pending set
 	windows windowMarks
+	counted report.Counts
+	update  []entry.Path // what a package manager touched; nil: this is no proposal
 
 	seen       time.Time // when the change that tell is at was first seen
 	seenBefore bool      // and not now
@@ -170,7 +172,7 @@ func (c *check) options() (err error) {
 }
 
 func (c *check) partial() bool {
-	return len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip)+len(c.o.LeaveOut) > 0
+	return len(c.update)+len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip)+len(c.o.LeaveOut) > 0
 }
 
 // writable makes sure that a report can be written before the long scan. It
@@ -243,6 +245,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	}
 	if err := c.keepAges(); err != nil {
 		return c.broken(ctx, err)
+	}
+	if !c.o.NoState {
+		c.pruneInbox()
 	}
 	return c.out, c.finish()
 }

@@ -210,6 +210,7 @@ func (c *check) finish() error {
 		t.Pending = c.saved.Named()
 	}
 	t.Exit, t.Exits = c.out.Exit(), append([]int{}, c.out.Exits()...)
+	c.counted = t.Counts
 	return c.paper.end(t, c.o.Output)
 }
 

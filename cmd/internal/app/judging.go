@@ -225,7 +225,7 @@ func (c *check) tell(ctx context.Context) error {
 
 // newPending starts the pending set of this run, nil where there is to be none.
 func (c *check) newPending() (*baseline.PendingWriter, error) {
-	if c.o.NoState || c.o.Baseline != "" || c.partial() {
+	if c.o.NoState || c.o.Baseline != "" || c.partial() && c.update == nil {
 		return nil, nil
 	}
 	return c.store.NewPending(baseline.PendingHeader{

@@ -81,6 +81,9 @@ func (l *limitSink) finish(gaps *gapList) error {
 // limits are the paths of a partial check: there on the disk or in the
 // baseline, if there is one.
 func (c *check) limits(sc *scope, gen *baseline.Generation) ([]entry.Path, error) {
+	if c.update != nil {
+		return c.updateLimits(sc, gen)
+	}
 	ps, err := c.paths(c.o.Paths)
 	if err != nil {
 		return nil, err

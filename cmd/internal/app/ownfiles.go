@@ -12,6 +12,7 @@ import (
 // be true of them too. The next run deletes what ends in .tmp.
 var stateFile = regexp.MustCompile(`^(?:lock|commit\.lock|host|windows|[^/]+\.tmp` +
 	`|baseline/(?:[0-9]{10}\.(?:db|statement|statement\.sig)|proposed\.db|ages|[^/]+\.tmp)` +
+	`|inbox/(?:[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}|[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|expect/(?:[0-9a-f]{64}(?:\.sig)?|[^/]+\.tmp)` +
 	`|pending/(?:[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|packages/(?:[0-9a-f]{64}-[0-9a-f]{64}|[^/]+\.tmp)` +
@@ -29,7 +30,7 @@ func ownFiles(state entry.Path) func(dir entry.Path, name []byte) bool {
 		switch rest {
 		case "":
 			return ok && stateFile.Match(name)
-		case "/baseline", "/expect", "/pending", "/packages", "/reports":
+		case "/baseline", "/expect", "/inbox", "/pending", "/packages", "/reports":
 			return ok && stateFile.MatchString(rest[1:]+"/"+string(name))
 		}
 		return false

@@ -165,7 +165,7 @@ func (r *recorder) keep(name string, p deb.Recorded) error {
 	if h.Level == manifest.None {
 		r.out.Add(ExitFindings)
 	}
-	note, err := r.store(p)
+	_, note, err := r.store(p)
 	if err != nil && packageItself(err) {
 		r.out.Add(ExitIncomplete)
 		e.print("error   %s: %s\n", report.Escape(name), report.Escape(err.Error()))
@@ -189,12 +189,12 @@ func packageItself(err error) bool {
 }
 
 // store writes a manifest, unless one of the same file is there that says as
-// much. What said less is replaced.
-func (r *recorder) store(p deb.Recorded) (note string, err error) {
+// much, and returns its name. What said less is replaced.
+func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 	prefix := hex.EncodeToString(p.Head.Archive[:]) + "-"
 	list, err := os.ReadDir(r.dir)
 	if err != nil {
-		return "", fmt.Errorf("list folder of packages: %w", err)
+		return "", "", fmt.Errorf("list folder of packages: %w", err)
 	}
 	var old []string
 	for _, f := range list {
@@ -202,13 +202,13 @@ func (r *recorder) store(p deb.Recorded) (note string, err error) {
 			name := filepath.Join(r.dir, f.Name())
 			old = append(old, name)
 			if m, err := openManifest(name); err == nil && saysAsMuch(m, p.Head.Level) {
-				return " (recorded before as " + string(m) + ")", nil
+				return f.Name(), " (recorded before as " + string(m) + ")", nil
 			}
 		}
 	}
 	f, err := os.CreateTemp(r.dir, "manifest-*.tmp")
 	if err != nil {
-		return "", fmt.Errorf("write manifest: %w", err)
+		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
 	defer os.Remove(f.Name()) // gone under this name once it is renamed
 	sum, err := p.Write(f)
@@ -216,21 +216,21 @@ func (r *recorder) store(p deb.Recorded) (note string, err error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return "", fmt.Errorf("write manifest: %w", err)
+		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
 	to := filepath.Join(r.dir, prefix+sum.String())
 	if err := os.Rename(f.Name(), to); err != nil {
-		return "", fmt.Errorf("write manifest: %w", err)
+		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
 	if err := syncFolder(r.dir); err != nil {
-		return "", fmt.Errorf("write manifest: %w", err)
+		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
 	for _, name := range old {
 		if name != to {
 			_ = os.Remove(name) // it says less, and the next record tries again
 		}
 	}
-	return "", nil
+	return filepath.Base(to), "", nil
 }
 
 // saysAsMuch reports whether an old level stays beside a new one of the same

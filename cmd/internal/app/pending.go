@@ -86,7 +86,7 @@ func (s *session) lastPending() (digest.Digest, error) {
 		return digest.Digest{}, err
 	}
 	for i, tries := len(list)-1, 0; i >= 0 && tries < 20; i-- {
-		if list[i].Kind == report.KindAccept {
+		if list[i].Kind == report.KindAccept || list[i].Kind == report.KindUpdate {
 			continue
 		}
 		tries++

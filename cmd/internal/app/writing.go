@@ -182,7 +182,7 @@ func (p *paper) end(t report.Trailer, o Output) error {
 		}
 		src, o.stored = p.draft.File, stored.Path
 	}
-	if p.s.env.Quiet && t.Exit == ExitClean && o.File == "" {
+	if o.Silent || p.s.env.Quiet && t.Exit == ExitClean && o.File == "" {
 		return nil
 	}
 	return p.s.show(src, o)
@@ -214,6 +214,7 @@ func (p *paper) abort() {
 // Output says how a report is shown.
 type Output struct {
 	Format string // text or json
+	Silent bool   // it is stored and not shown
 	File   string // instead of stdout
 
 	stored string // name of the stored report, "" where it is not stored

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 
 	"github.com/urfave/cli/v2"
@@ -21,5 +22,29 @@ func (p *program) packagesCommand() *cli.Command {
 			}
 			return app.PackagesRecord(p.ctx, &p.env, app.RecordOptions{Files: c.Args().Slice(), From: c.String("from"), Lists: c.String("lists")})
 		}),
-	}}}
+	}, p.hookCommand()}}
+}
+
+// hookCommand is called by package managers. Nothing that a hook meets makes it
+// fail.
+func (p *program) hookCommand() *cli.Command {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "manager", Usage: "whose hook it is: apt or dpkg", Value: "apt"},
+		&cli.StringFlag{Name: "lists", Usage: "apt's lists are in `DIR`", Value: app.AptLists},
+	}
+	one := func(name, text string, run func(context.Context, *app.Env, app.HookOptions) app.Outcome) *cli.Command {
+		return &cli.Command{Name: name, Usage: text, Flags: flags, Action: p.action(func(c *cli.Context) (app.Outcome, error) {
+			if err := noArgs(c); err != nil {
+				return app.Outcome{}, err
+			}
+			if m := c.String("manager"); m != "apt" && m != "dpkg" {
+				return app.Outcome{}, &usage{errors.New("--manager: want apt or dpkg")}
+			}
+			return run(p.ctx, &p.env, app.HookOptions{Manager: c.String("manager"), Lists: c.String("lists")}), nil
+		})}
+	}
+	return &cli.Command{Name: "hook", Usage: "for package managers: always exits 0", Subcommands: []*cli.Command{
+		one("pre", "before packages are unpacked: keep their manifests; apt tells what it does on stdin", app.HookPre),
+		one("post", "after it: report what changed, for intact accept", app.HookPost),
+	}}
 }

@@ -1,0 +1,264 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"intact/baseline"
+	"intact/report"
+	"intact/rules/pkgdb/manifest"
+	"intact/rules/pkgdb/transaction"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
+
+// maxTouched bounds the paths of a proposal; more are for a full check.
+const maxTouched = 1 << 20
+
+// post closes what is open and makes a proposal of all that no baseline has yet.
+func (h *hook) post(ctx context.Context) error {
+	list, _, err := h.transactions()
+	if err != nil {
+		return err
+	}
+	closed := []transaction.Transaction{}
+	for i := range list {
+		t := &list[i]
+		if t.Manager != h.o.Manager || !t.Ended.IsZero() {
+			continue
+		}
+		t.Ended = h.env.Now().UTC().Truncate(time.Second)
+		if err := h.putTransaction(t); err != nil {
+			return err
+		}
+		closed = append(closed, *t)
+	}
+	if len(closed) == 0 {
+		return nil
+	}
+	if err := h.needBaseline(); err != nil {
+		return err
+	}
+	var locked *baseline.LockedError
+	if err := h.acquire("packages hook post"); errors.As(err, &locked) {
+		h.line("%s: %v: the next check looks at it", packagesWords(closed), err)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	st, err := h.latest()
+	if err != nil {
+		return err
+	}
+	var since []transaction.Transaction
+	for _, t := range list {
+		if !t.Ended.IsZero() && !t.Ended.Before(st) {
+			since = append(since, t)
+		}
+	}
+	paths, err := h.touched(ctx, since)
+	if err != nil {
+		return err
+	}
+	return h.propose(ctx, closed, paths)
+}
+
+// latest is when the newest baseline was made.
+func (h *hook) latest() (time.Time, error) {
+	n, err := h.store.Latest()
+	if err != nil {
+		return time.Time{}, err
+	}
+	st, err := h.store.Statement(n)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return st.Created.Truncate(time.Second), nil
+}
+
+// touched lists the paths that transactions can have changed: what their
+// manifests and the lists of the old versions name. A list or a manifest that
+// cannot be read names nothing: what it would have named is for a full check.
+func (h *hook) touched(ctx context.Context, list []transaction.Transaction) ([]entry.Path, error) {
+	out := map[entry.Path]bool{}
+	for _, t := range list {
+		for _, p := range t.Packages {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if p.List != (digest.Digest{}) {
+				l, err := transaction.ReadFileList(os.DirFS(h.inbox()), p.List)
+				if err != nil {
+					h.env.warn("%s: %v", p.Name, err)
+				}
+				for _, at := range l.Paths() {
+					out[at] = true
+				}
+			}
+			if p.Manifest != "" {
+				if err := h.manifestPaths(p.Manifest, out); err != nil {
+					h.env.warn("%s: %v", p.Name, err)
+				}
+			}
+			if len(out) > maxTouched {
+				return nil, fmt.Errorf("over %d paths were touched: run intact check", maxTouched)
+			}
+		}
+	}
+	paths := make([]entry.Path, 0, len(out))
+	for p := range out {
+		paths = append(paths, p)
+	}
+	return paths, nil
+}
+
+func (h *hook) manifestPaths(name string, out map[entry.Path]bool) error {
+	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(filepath.Join(h.store.Dir(), baseline.PackagesDir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	m, err := manifest.Open(sum, f, st.Size())
+	if err != nil {
+		return err
+	}
+	for e, err := range m.All() {
+		if err != nil {
+			return err
+		}
+		out[e.Path] = true
+	}
+	return nil
+}
+
+// updateLimits are the touched paths as a scan knows them: without links above
+// the last name, and of directories only those that came or went. What else is in
+// a directory is not the package's.
+func (c *check) updateLimits(sc *scope, gen interface {
+	Lookup(entry.Path) (*entry.Entry, entry.Set, bool)
+}) ([]entry.Path, error) {
+	dirs := map[entry.Path]entry.Path{}
+	seen := map[entry.Path]bool{}
+	out := []entry.Path{}
+	for _, p := range c.update {
+		if p == "/" {
+			continue
+		}
+		dir, ok := dirs[p.Dir()]
+		if !ok {
+			to, _, _, err := c.root.Resolve(p.Dir())
+			if err != nil {
+				to = p.Dir()
+			}
+			dirs[p.Dir()], dir = to, to
+		}
+		p = dir.Join([]byte(p.Base()))
+		if seen[p] || !sc.eff.Decide(p).Select {
+			continue
+		}
+		seen[p] = true
+		old, _, known := gen.Lookup(p)
+		if known && old.Kind == entry.Dir {
+			if st, err := os.Lstat(filepath.Join(c.root.HostPath(), string(p))); err == nil && st.IsDir() {
+				continue
+			}
+		} else if !known {
+			if _, err := os.Lstat(filepath.Join(c.root.HostPath(), string(p))); err != nil {
+				continue // neither then nor now
+			}
+		}
+		out = append(out, p)
+	}
+	if len(out) == 0 {
+		return nil, errUntouched // no limit at all would be one scan of everything
+	}
+	return out, nil
+}
+
+// errUntouched means that the policy selects nothing of what was touched.
+var errUntouched = errors.New("the policy selects no file of it")
+
+// propose checks the touched paths alone and stores what it finds as a report
+// that accept takes.
+func (h *hook) propose(ctx context.Context, closed []transaction.Transaction, paths []entry.Path) error {
+	if len(paths) == 0 {
+		h.line("%s: no files", packagesWords(closed))
+		return nil
+	}
+	c := &check{session: h.session, update: paths, gaps: &gapList{}, o: CheckOptions{Output: Output{Silent: true}}}
+	if err := c.options(); err != nil {
+		return err
+	}
+	if err := c.writable(); err != nil {
+		return err
+	}
+	switch _, err := c.run(ctx); {
+	case errors.Is(err, errUntouched):
+		h.line("%s: %v", packagesWords(closed), err)
+		return nil
+	case err != nil:
+		return err
+	}
+	if c.paper == nil { // the baseline is not to be trusted, and the report says so
+		return errors.New("no baseline that can be trusted: see intact report show")
+	}
+	n, seq := c.counted, c.paper.head.Seq
+	files := n.Changed + n.Added + n.Removed + n.Renamed
+	words := fmt.Sprintf("%s, %s", packagesWords(closed), counted(int(files), "file"))
+	switch {
+	case files == 0 && n.Total() == 0:
+		h.line("%s", words)
+	case n.Total() == n.Explained:
+		h.line("%s: all explained; proposal %d: intact accept --report %d --explained", words, seq, seq)
+	default:
+		h.line("%s: %d of %s explained; proposal %d: intact report show %d", words, n.Explained, counted(int(n.Total()), "finding"), seq, seq)
+	}
+	return h.afterProposal(ctx, seq)
+}
+
+// afterProposal is where what follows from a stored proposal is done, under the
+// lock: seq is the number of its report.
+func (h *hook) afterProposal(_ context.Context, _ uint64) error { return nil }
+
+// packagesWords counts packages by what was done with them.
+func packagesWords(list []transaction.Transaction) string {
+	var up, in, out int
+	for _, t := range list {
+		for _, p := range t.Packages {
+			switch {
+			case p.Action == transaction.Remove:
+				out++
+			case p.Action == transaction.Unpack && p.Old != "":
+				up++
+			case p.Action == transaction.Unpack:
+				in++
+			}
+		}
+	}
+	var words []string
+	for _, w := range []struct {
+		n    int
+		done string
+	}{{up, "upgraded"}, {in, "installed"}, {out, "removed"}} {
+		if w.n > 0 {
+			words = append(words, counted(w.n, "package")+" "+w.done)
+		}
+	}
+	if len(words) == 0 {
+		return "no package unpacked"
+	}
+	return report.Prose(strings.Join(words, ", "))
+}
