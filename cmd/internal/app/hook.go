@@ -3,9 +3,11 @@ package app
 import (
 	"cmp"
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -231,7 +233,11 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 	if err := r.folder(); err != nil {
 		return err
 	}
-	lists := deb.Lists{Dir: os.DirFS(h.o.Lists), Ring: ring, Now: h.env.Now()}
+	var dir fs.FS = os.DirFS(h.o.Lists)
+	if _, err := os.Stat(h.o.Lists); errors.Is(err, fs.ErrNotExist) {
+		dir = embed.FS{} // no lists: nobody vouches, which is no reason to keep nothing
+	}
+	lists := deb.Lists{Dir: dir, Ring: ring, Now: h.env.Now()}
 	problems, err := lists.Record(ctx, names, openPackage, r.dir, func(name string, p deb.Recorded) error {
 		stored, err := "", p.Err
 		if err == nil {
