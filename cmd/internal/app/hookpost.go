@@ -215,16 +215,16 @@ func (h *hook) propose(ctx context.Context, closed []transaction.Transaction, pa
 	if c.paper == nil { // the baseline is not to be trusted, and the report says so
 		return errors.New("no baseline that can be trusted: see intact report show")
 	}
-	n, seq := c.counted, c.paper.head.Seq
+	n, told, seq := c.counted, c.paper.w.Tally(), c.paper.head.Seq
 	files := n.Changed + n.Added + n.Removed + n.Renamed
 	words := fmt.Sprintf("%s, %s", packagesWords(closed), counted(int(files), "file"))
 	switch {
-	case files == 0 && n.Total() == 0:
+	case files == 0 && told.Total() == 0:
 		h.line("%s", words)
-	case n.Total() == n.Explained:
+	case told.Total() == told.Explained:
 		h.line("%s: all explained; proposal %d: intact accept --report %d --explained", words, seq, seq)
 	default:
-		h.line("%s: %d of %s explained; proposal %d: intact report show %d", words, n.Explained, counted(int(n.Total()), "finding"), seq, seq)
+		h.line("%s: %d of %s explained; proposal %d: intact report show %d", words, told.Explained, counted(int(told.Total()), "finding"), seq, seq)
 	}
 	return h.afterProposal(ctx, seq)
 }

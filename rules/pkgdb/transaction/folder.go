@@ -82,7 +82,8 @@ func read(dir fs.FS, name string, most int64) ([]byte, error) {
 	return b, err
 }
 
-// FileList is the sorted list of the paths of a package, each once.
+// FileList is the sorted list of the paths of a package, as pkgdb.Package sums it
+// up.
 type FileList []string
 
 // NewFileList reads a list as dpkg keeps it, a path on each line: a list that
@@ -110,7 +111,7 @@ func NewFileList(r io.Reader) (FileList, error) {
 		}
 	}
 	slices.Sort(l)
-	return slices.Compact(l), nil
+	return l, nil
 }
 
 // Text is what is stored of the list: each path with a NUL behind it.
@@ -137,7 +138,7 @@ func ReadFileList(dir fs.FS, sum digest.Digest) (FileList, error) {
 	var l FileList
 	for len(b) > 0 {
 		p, rest, ok := bytes.Cut(b, []byte{0})
-		if !ok || len(p) == 0 || p[0] != '/' || len(l) > 0 && l[len(l)-1] >= string(p) {
+		if !ok || len(p) == 0 || p[0] != '/' || len(l) > 0 && l[len(l)-1] > string(p) {
 			return nil, fmt.Errorf("%w: list %v", ErrMalformed, sum)
 		}
 		l, b = append(l, string(p)), rest

@@ -157,7 +157,7 @@ func TestList(t *testing.T) {
 }
 
 func TestFileList(t *testing.T) {
-	l, err := NewFileList(strings.NewReader("/usr/bin/b\n/.\n/usr\n/usr/bin/a\x1b\xff\n/usr\n"))
+	l, err := NewFileList(strings.NewReader("/usr/bin/b\n/.\n/usr\n/usr/bin/a\x1b\xff\n"))
 	if err != nil || !slices.Equal(l, FileList{"/.", "/usr", "/usr/bin/a\x1b\xff", "/usr/bin/b"}) {
 		t.Fatalf("%q, %v", l, err)
 	}
@@ -178,7 +178,7 @@ func TestFileList(t *testing.T) {
 			t.Errorf("%q: %q", bad, l)
 		}
 	}
-	for _, bad := range []string{"/b\x00/a\x00", "/a\x00/a\x00", "a\x00", "/a", "\x00"} {
+	for _, bad := range []string{"/b\x00/a\x00", "a\x00", "/a", "\x00"} {
 		sum := digest.Sum([]byte(bad))
 		if l, err := ReadFileList(fstest.MapFS{sum.String(): {Data: []byte(bad)}}, sum); err == nil {
 			t.Errorf("stored %q: %q", bad, l)
