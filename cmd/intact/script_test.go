@@ -165,6 +165,9 @@ func setup(e *testscript.Env) error {
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	e.Setenv("XDG_STATE_HOME", filepath.Join(home, "state-home"))
 	e.Setenv("TZ", "UTC")
+	if snippets, err := filepath.Abs("../../packaging"); err == nil {
+		e.Setenv("SNIPPETS", snippets)
+	}
 	e.Setenv("GORACE", os.Getenv("GORACE"))
 	return nil
 }

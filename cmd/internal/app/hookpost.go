@@ -118,30 +118,15 @@ func (h *hook) touched(ctx context.Context, list []transaction.Transaction) ([]e
 }
 
 func (h *hook) manifestPaths(name string, out map[entry.Path]bool) error {
-	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(filepath.Join(h.store.Dir(), baseline.PackagesDir, name))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	m, err := manifest.Open(sum, f, st.Size())
-	if err != nil {
-		return err
-	}
-	for e, err := range m.All() {
-		if err != nil {
-			return err
+	return withManifest(filepath.Join(h.store.Dir(), baseline.PackagesDir, name), func(m *manifest.Manifest) error {
+		for e, err := range m.All() {
+			if err != nil {
+				return err
+			}
+			out[e.Path] = true
 		}
-		out[e.Path] = true
-	}
-	return nil
+		return nil
+	})
 }
 
 // updateLimits are the touched paths as a scan knows them: without links above

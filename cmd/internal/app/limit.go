@@ -18,6 +18,7 @@ type limitSink struct {
 	*baseline.Comparer
 	gen   *baseline.Generation
 	limit []entry.Path
+	asked map[entry.Path]bool // limit as a set
 	spool *diff.Spool
 	same  atomic.Int64 // limits themselves that are as they were
 
@@ -25,9 +26,27 @@ type limitSink struct {
 	seen map[entry.Path]bool // guarded by mu: directories that were delivered
 }
 
+// under reports whether p is a limit or lies below one.
+func (l *limitSink) under(p entry.Path) bool {
+	for ; p != "/"; p = p.Dir() {
+		if l.asked[p] {
+			return true
+		}
+	}
+	return l.asked[p]
+}
+
+func setOf(paths []entry.Path) map[entry.Path]bool {
+	m := make(map[entry.Path]bool, len(paths))
+	for _, p := range paths {
+		m[p] = true
+	}
+	return m
+}
+
 // Dir implements scanner.Sink.
 func (l *limitSink) Dir(w int, b *entry.Block) error {
-	if slices.ContainsFunc(l.limit, func(p entry.Path) bool { return b.Dir.Under(p) }) {
+	if l.under(b.Dir) {
 		return l.Comparer.Dir(w, b)
 	}
 	l.mu.Lock()
@@ -49,14 +68,14 @@ func (l *limitSink) Dir(w int, b *entry.Block) error {
 	}
 	differ := map[entry.Path]bool{}
 	err := diff.Join(b.Dir, old, b.Entries, l.gen.Sets(), l.gen.Sets(), func(c *diff.Change) error {
-		if !slices.Contains(l.limit, c.Path) && c.Kind != diff.Removed {
+		if !l.asked[c.Path] && c.Kind != diff.Removed {
 			return nil // a directory on the way, not asked for
 		}
 		differ[c.Path] = true
 		return l.spool.Add(w, c)
 	})
 	for i := range b.Entries {
-		if p := b.Dir.Join(b.Entries[i].Name); slices.Contains(l.limit, p) && !differ[p] {
+		if p := b.Dir.Join(b.Entries[i].Name); l.asked[p] && !differ[p] {
 			l.same.Add(1)
 		}
 	}
@@ -68,7 +87,7 @@ func (l *limitSink) Dir(w int, b *entry.Block) error {
 func (l *limitSink) finish(gaps *gapList) error {
 	for _, p := range l.limit {
 		dir := p.Dir()
-		told := l.seen[dir] || gaps.hide(p) || slices.ContainsFunc(l.limit, func(q entry.Path) bool { return dir.Under(q) })
+		told := l.seen[dir] || gaps.hide(p) || l.under(dir)
 		if e, set, ok := l.gen.Lookup(p); ok && !told {
 			if err := l.spool.Add(0, &diff.Change{Kind: diff.Removed, Path: p, Old: e, OldSet: set}); err != nil {
 				return err

@@ -241,23 +241,29 @@ func saysAsMuch(old, new manifest.Level) bool {
 }
 
 // openManifest verifies a stored manifest and returns its level.
-func openManifest(name string) (manifest.Level, error) {
+func openManifest(name string) (l manifest.Level, err error) {
+	err = withManifest(name, func(m *manifest.Manifest) error { l = m.Head.Level; return nil })
+	return l, err
+}
+
+// withManifest verifies a stored manifest and hands it to do.
+func withManifest(name string, do func(*manifest.Manifest) error) error {
 	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
 	if err != nil {
-		return "", err
+		return err
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return "", err
+		return err
 	}
 	m, err := manifest.Open(sum, f, st.Size())
 	if err != nil {
-		return "", err
+		return err
 	}
-	return m.Head.Level, nil
+	return do(m)
 }

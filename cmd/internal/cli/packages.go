@@ -22,7 +22,15 @@ func (p *program) packagesCommand() *cli.Command {
 			}
 			return app.PackagesRecord(p.ctx, &p.env, app.RecordOptions{Files: c.Args().Slice(), From: c.String("from"), Lists: c.String("lists")})
 		}),
-	}, p.hookCommand()}}
+	}, p.hookCommand(), {
+		Name: "list", Usage: "transactions that hooks saw, and manifests that are kept",
+		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
+			if err := noArgs(c); err != nil {
+				return app.Outcome{}, err
+			}
+			return app.PackagesList(&p.env)
+		}),
+	}}}
 }
 
 // hookCommand is called by package managers. Nothing that a hook meets makes it
