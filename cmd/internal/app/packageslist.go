@@ -35,7 +35,7 @@ func PackagesList(e *Env) (Outcome, error) {
 		}
 		for _, p := range t.Packages {
 			e.print("%s  %-6s %-4s %s %s:%s %s → %s %s %s\n", t.Began.Format(time.RFC3339), state, t.Manager, p.Action, report.Escape(p.Name), report.Escape(p.Arch),
-				cmp.Or(report.Escape(p.Old), "-"), cmp.Or(report.Escape(p.New), "-"), p.Level, report.Prose(p.Problem))
+				report.Escape(cmp.Or(p.Old, "-")), report.Escape(cmp.Or(p.New, "-")), p.Level, report.Prose(p.Problem))
 		}
 		for _, p := range t.Problems {
 			e.print("%s  %-6s %-4s problem: %s\n", t.Began.Format(time.RFC3339), state, t.Manager, report.Prose(p))
