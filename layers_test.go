@@ -48,7 +48,7 @@ var edges = map[string][]string{
 	"rules/pkgdb/pgp": {},
 	"rules/hashlist":  {},
 	"rules/packages":  {"rules", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/rpm", "scanner/entry"},
-	"rules/updates":   {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "baseline/diff", "scanner/entry", "scanner/digest"},
+	"rules/updates":   {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
 	"rules/derived": {"rules", "baseline/diff", "scanner/entry", "scanner/digest", "scanner/strict", "scanner/unpack"},

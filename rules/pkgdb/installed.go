@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"intact/rules/pkgdb/deb822"
-	"intact/rules/pkgdb/rpm"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
@@ -49,7 +48,7 @@ func Installed(ctx context.Context, r Root) (list []Package, err error) {
 	case kind == kindDpkg:
 		list, err = dpkgInstalled(ctx, r)
 	case kind == kindRPM:
-		list, err = rpmInstalled(ctx, r)
+		list, err = rpmInstalled(ctx, r, nil)
 	case a.State == Unknown:
 		return nil, errors.New(a.Reason)
 	default:
@@ -206,50 +205,4 @@ func pathsDigest(paths [][]byte) digest.Digest {
 		b = append(append(b, p...), 0)
 	}
 	return digest.Sum(b)
-}
-
-// rpmInstalled reads the database of rpm, again if it changes meanwhile.
-func rpmInstalled(ctx context.Context, r Root) (list []Package, err error) {
-	for range rpmTries {
-		list = nil
-		err = eachHeader(ctx, r, func(h *rpm.Header) error {
-			p, err := rpmPackage(h)
-			if err == nil && len(list) == maxPackages {
-				err = errTooMany
-			}
-			list = append(list, p)
-			return err
-		})
-		if !errors.Is(err, rpm.ErrChanging) {
-			break
-		}
-	}
-	return list, err
-}
-
-// rpmPackage says what a header is of. Keys of the database's own, which have
-// no architecture, are packages there too.
-func rpmPackage(h *rpm.Header) (p Package, err error) {
-	i, err := h.Info()
-	if err != nil {
-		return p, err
-	}
-	p = Package{Kind: kindRPM, Name: i.Name, Arch: i.Arch, Version: i.EVR.String(), Status: "installed"}
-	for _, s := range []string{p.Name, p.Version, cmp.Or(p.Arch, "none")} {
-		if strings.ContainsAny(s, " \t\n\x00") || len(s) > 4096 {
-			return p, fmt.Errorf("package %q of architecture %q in version %q: no such names", p.Name, p.Arch, p.Version)
-		}
-	}
-	p.Stanza = digest.Sum(h.Blob())
-	var paths [][]byte
-	for f, err := range h.Files(&i) {
-		if err != nil {
-			return p, fmt.Errorf("package %q: %w", p.Name, err)
-		}
-		paths = append(paths, []byte(f.Path))
-	}
-	if len(paths) > 0 {
-		p.List = pathsDigest(paths)
-	}
-	return p, nil
 }

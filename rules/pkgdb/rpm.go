@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"intact/rules/pkgdb/pgp"
 	"intact/rules/pkgdb/rpm"
 	"intact/scanner/entry"
 )
@@ -21,31 +22,19 @@ const rpmTries = 3
 
 // rpmOwners answers by the database of rpm, all packages in one pass.
 func (t Trust) rpmOwners(ctx context.Context, r Root, paths []entry.Path) ([]Answer, error) {
-	q := &rpmQuery{trust: t, wanted: map[entry.Path][]int{}}
+	q := &rpmQuery{trust: t, wanted: map[entry.Path][]int{}, out: make([]Answer, len(paths))}
 	err := q.spell(r, paths)
-	for range rpmTries {
-		if err != nil {
-			break
-		}
-		q.out = make([]Answer, len(paths))
-		if err = q.read(ctx, r); !errors.Is(err, rpm.ErrChanging) {
-			break
-		}
-		err = nil
-		q.changed++
-	}
-	if q.changed == rpmTries {
-		err = rpm.ErrChanging
+	if err == nil {
+		err = eachHeader(ctx, r, func() { q.out = make([]Answer, len(paths)) }, q.header)
 	}
 	return concluded(ctx, q.out, len(paths), err)
 }
 
 // rpmQuery is one run over a database of rpm.
 type rpmQuery struct {
-	trust   Trust
-	out     []Answer
-	wanted  map[entry.Path][]int // by what a header may say
-	changed int
+	trust  Trust
+	out    []Answer
+	wanted map[entry.Path][]int // by what a header may say
 }
 
 // spell notes under which names packages may list the paths: through a link in
@@ -78,11 +67,21 @@ func (q *rpmQuery) want(p entry.Path, i int) {
 	}
 }
 
-// read goes through the first folder that holds a database.
-func (q *rpmQuery) read(ctx context.Context, r Root) error { return eachHeader(ctx, r, q.header) }
+// eachHeader calls do for each package of the database of rpm, and begin
+// before. Where the database changes meanwhile all that was seen does not
+// count: it begins again.
+func eachHeader(ctx context.Context, r Root, begin func(), do func(*rpm.Header) error) (err error) {
+	for range rpmTries {
+		begin()
+		if err = readRPM(ctx, r, do); !errors.Is(err, rpm.ErrChanging) {
+			break
+		}
+	}
+	return err
+}
 
-// eachHeader calls do for each package of the first folder that holds a database.
-func eachHeader(ctx context.Context, r Root, do func(*rpm.Header) error) error {
+// readRPM goes through the first folder that holds a database.
+func readRPM(ctx context.Context, r Root, do func(*rpm.Header) error) error {
 	for _, dir := range rpmFolders {
 		open := func(name string) (rpm.Source, error) {
 			f, err := r.Open(dir.Join([]byte(name)))
@@ -120,7 +119,7 @@ func (q *rpmQuery) header(h *rpm.Header) error {
 		}
 		for _, i := range q.wanted[f.Path] {
 			if vouched == nil {
-				vouched = q.vouch(h, &p)
+				vouched = q.trust.owner(h, &p)
 			}
 			o := *vouched
 			o.file(&f, &p)
@@ -146,26 +145,32 @@ func (q *rpmQuery) claim(i int, o *Owner) {
 	a.Owners = append(a.Owners, *o)
 }
 
-// vouch says what package it is and who says so.
-func (q *rpmQuery) vouch(h *rpm.Header, p *rpm.Package) *Owner {
+// owner says what package it is and who says so.
+func (t Trust) owner(h *rpm.Header, p *rpm.Package) *Owner {
 	o := &Owner{Package: p.Name, Version: p.EVR.String(), Status: "installed", Vendor: p.Vendor, Installed: p.Time}
 	if p.Arch != "" {
 		o.Package += "." + p.Arch
 	}
+	var s pgp.Signer
+	o.Level, o.Why, s = t.vouch(h, p)
+	o.Key = s.Fingerprint
+	return o
+}
+
+// vouch says how far a header can be trusted, why no further, and which pinned
+// key signed it.
+func (t Trust) vouch(h *rpm.Header, p *rpm.Package) (l Level, why string, by pgp.Signer) {
 	if err := h.Intact(); err != nil {
-		o.Level, o.Why = None, err.Error()
-		return o
+		return None, err.Error(), by
 	}
-	s, err := h.Signed(q.trust.RPM, q.trust.At)
+	by, err := h.Signed(t.RPM, t.At)
 	switch {
 	case err != nil:
-		o.Level, o.Why = Local, err.Error()
+		return Local, err.Error(), by
 	case p.Digests.Weak():
-		o.Level, o.Why, o.Key = Local, fmt.Sprintf("signed, but its digests of files are %s", p.Digests), s.Fingerprint
-	default:
-		o.Level, o.Key = Signed, s.Fingerprint
+		return Local, fmt.Sprintf("signed, but its digests of files are %s", p.Digests), by
 	}
-	return o
+	return Signed, "", by
 }
 
 // file says what the package has at the path.

@@ -29,10 +29,10 @@ func file(u *Update, arch bool) string {
 	return p.Name
 }
 
-// beside explains what dpkg leaves beside a conffile: the package's own next to
+// beside explains what dpkg and rpm leave beside a conffile: the package's own next to
 // one that was edited, or the edited one next to the package's.
 func (x *Explainer) beside(ctx context.Context, c *diff.Change, take func(rules.Explanation)) {
-	for _, suffix := range [...]string{".dpkg-dist", ".dpkg-new"} {
+	for _, suffix := range [...]string{".dpkg-dist", ".dpkg-new", ".rpmnew"} {
 		if base, ok := strings.CutSuffix(string(c.Path), suffix); ok {
 			x.Holder(entry.Path(base), func(u *Update, s *Said) bool {
 				if s.Conffile && x.accounts(ctx, s, c) {
@@ -43,6 +43,9 @@ func (x *Explainer) beside(ctx context.Context, c *diff.Change, take func(rules.
 		}
 	}
 	base, ok := strings.CutSuffix(string(c.Path), ".dpkg-old")
+	if !ok {
+		base, ok = strings.CutSuffix(string(c.Path), ".rpmsave")
+	}
 	if !ok || x.host.Was == nil {
 		return
 	}

@@ -242,8 +242,8 @@ func (l *lists) name() (entry.Path, error) {
 	} else {
 		full = l.old.next()
 	}
-	if !strings.HasPrefix(full, "/") {
-		return "", malformed("a file %q", full)
+	if !strings.HasPrefix(full, "/") || len(full) > maxPath {
+		return "", malformed("a file %.100q", full)
 	}
 	return entry.Path(path.Clean(full)), nil
 }
