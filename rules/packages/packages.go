@@ -75,6 +75,10 @@ func ClassOf(p entry.Path, e *entry.Entry) Class {
 	return ""
 }
 
+// InUnits reports whether p lies where systemd looks for units, so that even a
+// link there decides what runs.
+func InUnits(p entry.Path) bool { return under(merged(string(p)), unitDirs[:]) }
+
 func unit(base string) bool {
 	switch path.Ext(base) {
 	case ".service", ".socket", ".timer", ".path", ".mount", ".automount", ".target", ".conf":

@@ -29,6 +29,9 @@ func (d deb) Lookup(p entry.Path) (s Said, ok bool, err error) {
 		SHA256: e.SHA256, BLAKE3: e.BLAKE3, Known: e.Kind == entry.File, Target: e.Target, Conffile: conffile}, true, nil
 }
 
+// Chain returns the evidence that the package came with.
+func (d deb) Chain() manifest.Chain { return d.m.Head.Chain }
+
 // Paths implements Source.
 func (d deb) Paths() iter.Seq2[entry.Path, error] {
 	return func(yield func(entry.Path, error) bool) {

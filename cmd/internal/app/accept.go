@@ -85,6 +85,7 @@ type accept struct {
 	stays    []string // why, for people
 
 	reviewed *reviewed // nil but behind a review
+	auto     *upgrades // nil but where nobody is asked
 
 	by statement.Authority
 

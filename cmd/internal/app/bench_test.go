@@ -112,7 +112,7 @@ func BenchmarkChanged(b *testing.B) {
 			err = c.keepAges()
 		}
 		if err == nil {
-			err = c.finish()
+			err = c.finish(b.Context())
 		}
 		if got := c.paper.w.Tally().Total(); err != nil || got != benchChanges {
 			b.Fatalf("%d findings, %v", got, err)
@@ -153,7 +153,7 @@ func BenchmarkExplained(b *testing.B) {
 					c.explain = &explaining{contents: &contents{}, by: []rules.Explainer{expect.New([]expect.Source{{Manifest: wholeManifest(b, c)}}, nil)}}
 				}
 				if err = c.judge(context.Background()); err == nil {
-					err = c.finish()
+					err = c.finish(b.Context())
 				}
 				if got := c.paper.w.Tally().Explained; err != nil || (got == n) != on {
 					b.Fatalf("%d explained, %v", got, err)

@@ -15,6 +15,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/updates"
 	"intact/scanner"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
@@ -111,17 +112,18 @@ type check struct {
 	drift    []rules.Finding // about the policy
 	trusts   []rules.Finding // about signatures
 	holding
-	unheld  []entry.Path    // parts of intact itself that could not be read, but the configuration
-	by      baseline.Signed // who signed the baseline
-	quick   *quick
-	leave   entry.Attr // not compared
-	look    *secondLook
-	explain *explaining
-	pending *pendingJudge
-	saved   digest.Digest // the pending set
-	windows windowMarks
-	counted report.Counts
-	update  []entry.Path // what a package manager touched; nil: this is no proposal
+	unheld   []entry.Path    // parts of intact itself that could not be read, but the configuration
+	by       baseline.Signed // who signed the baseline
+	quick    *quick
+	leave    entry.Attr // not compared
+	look     *secondLook
+	explain  *explaining
+	pending  *pendingJudge
+	saved    digest.Digest // the pending set
+	windows  windowMarks
+	counted  report.Counts
+	update   []entry.Path     // what a package manager touched; nil: this is no proposal
+	upgrades []updates.Update // that explained changes
 
 	seen       time.Time // when the change that tell is at was first seen
 	seenBefore bool      // and not now
@@ -249,7 +251,8 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if !c.o.NoState {
 		c.pruneInbox()
 	}
-	return c.out, c.finish()
+	err = c.finish(ctx)
+	return c.out, err
 }
 
 // tempDir is where many changes, and the names of a very large directory, are

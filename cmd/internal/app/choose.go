@@ -98,6 +98,9 @@ func (a *accept) selected(c *diff.Change) bool {
 	if a.reviewed != nil {
 		return a.reviewed.paths.holds(c.Path)
 	}
+	if a.auto != nil {
+		return a.auto.takes(a.said)
+	}
 	if a.byLevel() {
 		return a.wants(a.said)
 	}
@@ -219,6 +222,12 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	}
 	var out []diff.RowChange
 	for _, r := range list {
+		if a.auto != nil {
+			if r.Kind == packageRows && a.auto.takesRow(r.Key) {
+				out = append(out, r.RowChange)
+			}
+			continue
+		}
 		if r.Kind == rowExpect {
 			if a.takesManifest(r.RowChange) {
 				out = append(out, r.RowChange)

@@ -193,7 +193,7 @@ func (c *contrast) rowFinding(r diff.RowChange) (rules.Finding, bool) {
 		if f, err := shownPackage(r); err == nil {
 			return f, true
 		}
-	case rowState, rowOrigin:
+	case rowState, rowOrigin, rowIndex:
 		if sisters {
 			return rules.Finding{}, false
 		}

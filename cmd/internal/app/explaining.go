@@ -10,6 +10,7 @@ import (
 	"intact/baseline/diff"
 	"intact/rules"
 	"intact/rules/expect"
+	"intact/rules/updates"
 	"intact/scanner"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
@@ -40,6 +41,11 @@ func (c *check) newExplaining(ctx context.Context, maxRate int64) (*explaining, 
 		e.by = append(e.by, expect.New(sources, e.contents))
 	}
 	e.by = append(e.by, c.env.Explainers...)
+	for _, by := range e.by {
+		if u, ok := by.(interface{ Updates() []updates.Update }); ok {
+			c.upgrades = append(c.upgrades, u.Updates()...)
+		}
+	}
 	return e, nil
 }
 

@@ -135,11 +135,19 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err != nil {
 		return out, err
 	}
-	var expected []diff.Row // another policy forgets no manifest, and forgives none
-	if o.adopt != nil {
-		if expected, err = o.adopt.gen.Rows(rowExpect); err != nil {
+	if s.cfg.Accept != "" {
+		rows = append(rows, diff.Row{Kind: rowAccept, Key: []byte(rowAccept), Value: []byte(s.cfg.Accept)})
+	}
+	var expected []diff.Row // another policy forgets no manifest and no index, and forgives none
+	for _, kind := range []string{rowExpect, rowIndex} {
+		if o.adopt == nil {
+			break
+		}
+		list, err := o.adopt.gen.Rows(kind)
+		if err != nil {
 			return out, err
 		}
+		expected = append(expected, list...)
 	}
 	var installed []diff.Row
 	if origin == originConfig {

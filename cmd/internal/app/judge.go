@@ -24,6 +24,9 @@ func (c *check) judge(ctx context.Context) error {
 	}
 	defer c.pending.close()
 	c.drift = c.policyFindings()
+	if err := c.acceptDrift(); err != nil {
+		return err
+	}
 	c.judgePackages()
 	if err := c.tell(ctx); err != nil {
 		return err
@@ -159,7 +162,7 @@ func narrowedAs(d policy.Drift, counts map[string]int64) string {
 }
 
 // finish writes gaps, remarks and the trailer.
-func (c *check) finish() error {
+func (c *check) finish(ctx context.Context) error {
 	if err := c.writeGaps(); err != nil {
 		return err
 	}
@@ -211,7 +214,11 @@ func (c *check) finish() error {
 	}
 	t.Exit, t.Exits = c.out.Exit(), append([]int{}, c.out.Exits()...)
 	c.counted = t.Counts
-	return c.paper.end(t, c.o.Output)
+	if err := c.paper.end(t, c.o.Output); err != nil {
+		return err
+	}
+	c.acceptAfter(ctx)
+	return nil
 }
 
 // bareGaps counts the changes that stand for a subtree that was not seen and

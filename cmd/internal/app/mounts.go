@@ -24,6 +24,13 @@ const (
 
 	rowState = "state" // key "folder"; value: where the state folder is in the root
 
+	// rowAccept says what is accepted without a person; key "accept", value
+	// config.AcceptSigned. No row: nothing is.
+	rowAccept = "accept"
+	// rowIndex is the newest index of an archive whose packages were accepted
+	// without a person. Key: origin, suite, codename and signing key with NUL
+	// between; value: date=RFC 3339.
+	rowIndex = "index"
 	// rowOrigin says where the policy came from; key "policy".
 	rowOrigin    = "origin"
 	originConfig = "configuration" // or the built-in default

@@ -27,6 +27,7 @@
 //	packages:
 //	  rpm_keys: [/…]         # files of OpenPGP keys whose packages count as signed
 //	  keyrings: [/…]         # OpenPGP keys of archives, the default: DebianKeyring
+//	accept: signed           # upgrades of packages, without a person; the default: none
 //	expect_root: blake3:…    # the root that the baseline must have, or a file with it
 //
 // Paths, excludes and file-system types of all files add up, and a path that
@@ -94,6 +95,10 @@ type Config struct {
 
 	Packages Packages
 
+	// Accept says what is accepted without a person: AcceptSigned or "". It is in
+	// force only where the baseline says so too.
+	Accept string
+
 	// ExpectRoot is a digest of a root, the short form of one, or the absolute
 	// name of a file that holds either; "": any root.
 	ExpectRoot string
@@ -135,7 +140,7 @@ func Load(o Options) (*Config, error) {
 		stateErr = nil // a file named the folder, no default is needed
 	}
 	if err = errors.Join(err, stateErr); err != nil {
-		c.Policy, c.FailOn, c.Quick = nil, rules.Low, standard
+		c.Policy, c.FailOn, c.Quick, c.Accept = nil, rules.Low, standard, ""
 		return c, err
 	}
 	return c, nil

@@ -28,8 +28,17 @@ func ReadKeyring(name string) ([]byte, error) {
 	return b, err
 }
 
+// AcceptSigned is the word of Accept for upgrades that a signature explains.
+const AcceptSigned = "signed"
+
 // packages takes the settings about packages.
 func (c *Config) packages(root *strict.Node) {
+	if n := root.Get("accept"); n != nil {
+		c.Accept = ""
+		if w := n.Word(AcceptSigned, "none"); w == AcceptSigned {
+			c.Accept = w
+		}
+	}
 	n := root.Get("packages")
 	if n == nil || !n.IsMap() {
 		return

@@ -19,6 +19,9 @@ func TestPackages(t *testing.T) {
 		{"packages: {rpm_keys: [4]}\n", nil, "intact.yaml:3:23"},
 		{"packages: {rpm_key: [/a]}\n", nil, "intact.yaml:3:12"},
 		{"packages: on\n", nil, "intact.yaml:3:11"},
+		{"accept: all\n", nil, "intact.yaml:3:9"},
+		{"accept: [signed]\n", nil, "intact.yaml:3:9"},
+		{"accept: none\n", nil, ""},
 	} {
 		dir := write(t, map[string]string{"intact/intact.yaml": etc + tt.text})
 		c, err := Load(asUser(dir))
