@@ -227,6 +227,10 @@ func (q *query) want(path string, s spelling) {
 	}
 }
 
+// Links returns the links below "/" that lead to folders, through which packages
+// may list paths.
+func Links(r Root) (map[entry.Path]entry.Path, error) { return linksIn(r, "/") }
+
 // linksIn returns the links in a folder that lead to folders, /bin to /usr/bin on
 // a merged-usr system: packages may list paths through them.
 func linksIn(r Root, dir entry.Path) (map[entry.Path]entry.Path, error) {

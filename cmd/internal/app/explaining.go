@@ -40,6 +40,9 @@ func (c *check) newExplaining(ctx context.Context, maxRate int64) (*explaining, 
 	if len(sources) > 0 {
 		e.by = append(e.by, expect.New(sources, e.contents))
 	}
+	if err := c.byPackages(ctx, e); err != nil {
+		return nil, err
+	}
 	e.by = append(e.by, c.env.Explainers...)
 	for _, by := range e.by {
 		if u, ok := by.(interface{ Updates() []updates.Update }); ok {

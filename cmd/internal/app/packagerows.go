@@ -37,6 +37,12 @@ type holding struct {
 	pkgs    []rules.Finding
 	moves   []packageMove
 	rowSaid map[string][]byte // what explains rows, by rowID
+
+	moved      []packageMove            // all of moves, in a check of some paths too
+	before     map[string]pkgdb.Package // of the baseline, by the keys of their rows
+	installed  []pkgdb.Package
+	statusSeen digest.Digest // of the status of dpkg that installed comes from
+	updating   *updating
 }
 
 func packageValue(p *pkgdb.Package) []byte {
@@ -125,22 +131,29 @@ func (s *session) carriedPackages(ctx context.Context, from *baseline.Generation
 // holdPackages holds what is installed against the rows of the baseline. A check
 // of some paths does not ask.
 func (c *check) holdPackages(ctx context.Context) error {
-	if !c.sets[packages.Name] || len(c.limit) > 0 {
+	if !c.sets[packages.Name] && !c.sets["integrity"] {
 		return nil
 	}
+	silent := !c.sets[packages.Name] || len(c.limit) > 0 && c.update == nil // it only explains
 	rows, err := c.gen.Rows(rowPackage)
 	if err != nil {
 		return err
 	}
-	list, wrong := pkgdb.Installed(ctx, packageRoot{c.root})
+	list, wrong := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &c.statusSeen})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if len(rows) == 0 {
+		if silent {
+			return nil
+		}
 		return c.packagesUnknown(len(list))
 	}
 	if wrong == nil && len(list) == 0 {
 		wrong = errors.New("the database is empty")
+	}
+	if wrong != nil && silent {
+		return nil
 	}
 	if wrong != nil {
 		f := packages.Unreadable(len(rows), wrong)
@@ -150,6 +163,7 @@ func (c *check) holdPackages(ctx context.Context) error {
 	}
 	was := byKey(rows)
 	keys := packageKeys(list, was)
+	c.installed, c.before = list, map[string]pkgdb.Package{}
 	for key := range was {
 		if keys[key] == nil {
 			keys[key] = nil
@@ -161,11 +175,15 @@ func (c *check) holdPackages(ctx context.Context) error {
 			if m.Old, err = packageOf(key, m.row.Old); err != nil {
 				return fmt.Errorf("%w: %w", baseline.ErrDamaged, err)
 			}
+			c.before[key] = m.Old
 		}
 		if p := keys[key]; p != nil {
 			m.New, m.row.New = *p, packageValue(p)
 		}
 		if !bytes.Equal(m.row.Old, m.row.New) {
+			c.moved = append(c.moved, m)
+		}
+		if !silent && !bytes.Equal(m.row.Old, m.row.New) {
 			c.moves = append(c.moves, m)
 			c.rows = append(c.rows, m.row)
 		}

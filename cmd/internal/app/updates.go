@@ -1,0 +1,383 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/rules/packages"
+	"intact/rules/pkgdb"
+	"intact/rules/pkgdb/manifest"
+	"intact/rules/pkgdb/transaction"
+	"intact/rules/updates"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
+
+// Bounds of the manifests that one check opens.
+const (
+	maxUpdates   = 1 << 14
+	maxRecorded  = 1 << 17 // manifests in the state folder
+	manifestHead = 4 << 10 // bytes in which the name of the package stands
+)
+
+// updating knows the packages that are in another version than in the baseline.
+// It keeps the manifests open that say what they hold.
+type updating struct {
+	list   []updates.Update
+	byRow  map[string]int // place in list, by the key of the package's row
+	opened []*os.File
+}
+
+func (u *updating) close() {
+	if u == nil {
+		return
+	}
+	for _, f := range u.opened {
+		f.Close()
+	}
+}
+
+// ExplainPackage implements PackageExplainer: by what explains its files.
+func (x *updating) ExplainPackage(old, now pkgdb.Package) (rules.Explanation, bool) {
+	for i := range x.list {
+		if u := &x.list[i]; u.Old == old && u.New == now && u.Source != nil {
+			return u.Explanation(updates.Kind), true
+		}
+	}
+	return rules.Explanation{}, false
+}
+
+// recordedManifest is a manifest in the state folder, by its head before it is verified.
+type recordedManifest struct{ name, pkg, version, arch string }
+
+// manifestsRecorded lists them. Their heads are read only to choose: whoever is
+// chosen is verified.
+func (s *session) manifestsRecorded() (list []recordedManifest, err error) {
+	dir := filepath.Join(s.store.Dir(), baseline.PackagesDir)
+	names, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range names {
+		if !f.Type().IsRegular() || !stateFile.MatchString(baseline.PackagesDir+"/"+f.Name()) || len(list) == maxRecorded {
+			continue
+		}
+		r := recordedManifest{name: f.Name()}
+		in, err := openPackage(filepath.Join(dir, f.Name()))
+		if err != nil {
+			continue
+		}
+		b, err := io.ReadAll(io.LimitReader(in, manifestHead))
+		in.Close()
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			word, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			switch word {
+			case "package":
+				r.pkg = value
+			case "version":
+				r.version = value
+			case "architecture":
+				r.arch = value
+			}
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// newUpdating finds what is recorded of each package that is another than the
+// baseline knows, or was put in once more since.
+func (c *check) newUpdating(ctx context.Context) (*updating, error) {
+	u := &updating{byRow: map[string]int{}}
+	if c.o.Baseline != "" {
+		return u, nil // an export comes from elsewhere: nothing was recorded for it here
+	}
+	when, again := c.transactionTimes()
+	moved := slices.Clone(c.moved)
+	for i := range c.installed {
+		p := &c.installed[i]
+		if key := plainKey(p); again[key] && c.before[key] == *p {
+			moved = append(moved, packageMove{Old: *p, New: *p, row: diff.RowChange{Key: []byte(key)}})
+		}
+	}
+	if len(moved) == 0 {
+		return u, nil
+	}
+	recorded, err := c.manifestsRecorded()
+	if err != nil {
+		return u, fmt.Errorf("list folder of packages: %w", err)
+	}
+	byName := map[[3]string][]string{}
+	for _, r := range recorded {
+		k := [3]string{r.pkg, r.version, r.arch}
+		byName[k] = append(byName[k], r.name)
+	}
+	keys := c.rpmKeys()
+	rpms, err := updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: keys, At: c.env.Now()}, func(p pkgdb.Package) bool {
+		return slices.ContainsFunc(moved, func(m packageMove) bool { return m.New == p })
+	})
+	if ctx.Err() != nil {
+		return u, context.Cause(ctx)
+	}
+	if err != nil && !errors.Is(err, pkgdb.ErrNoDatabase) {
+		c.remark("what packages of rpm hold explains nothing: " + report.Prose(err.Error()))
+	}
+	for i := range moved {
+		m := &moved[i]
+		if len(u.list) == maxUpdates {
+			c.remark(fmt.Sprintf("over %d packages are in another version: what is beyond explains nothing", maxUpdates))
+			break
+		}
+		key := string(m.row.Key)
+		one := updates.Update{Old: m.Old, New: m.New, Level: rules.Attributed, When: when[key]}
+		if m.New.Kind == "rpm" {
+			for _, r := range rpms {
+				if r.New == m.New {
+					one = r.Update
+					one.Old = m.Old
+					one.Level = lowered(&one, r.Level)
+				}
+			}
+		}
+		for _, name := range byName[[3]string{m.New.Name, m.New.Version, m.New.Arch}] {
+			if m.New.Kind == "dpkg" {
+				c.learn(u, &one, name)
+			}
+		}
+		if m.Old.Name != "" {
+			one.Held = c.heldBy(m.Old)
+		}
+		u.byRow[key] = len(u.list)
+		u.list = append(u.list, one)
+	}
+	return u, nil
+}
+
+// plainKey is the key of the row of a package of which there is one version.
+func plainKey(p *pkgdb.Package) string { return p.Kind + " " + p.Name + ":" + p.Arch }
+
+// lowered is how far a signature counts: only a version that is not below the
+// baseline's is ever vouched for.
+func lowered(u *updates.Update, level string) string {
+	if level == rules.Signed && (u.Old.Name == "" || packages.Compare(u.New, u.Old) < 0) {
+		return rules.Attributed
+	}
+	return level
+}
+
+// transactionTimes says when packages came, by the keys of their rows, and which
+// came in the version that was there, since the baseline.
+func (c *check) transactionTimes() (when map[string]string, again map[string]bool) {
+	when, again = map[string]string{}, map[string]bool{}
+	list, problems, err := c.transactions()
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	for _, p := range problems {
+		c.remark("what hooks saw: " + report.Prose(p))
+	}
+	since := c.gen.Statement().Created.Truncate(time.Second)
+	for _, t := range list {
+		at := t.Ended
+		if at.IsZero() {
+			at = t.Began
+		}
+		for _, p := range t.Packages {
+			key := "dpkg " + p.Name + ":" + p.Arch
+			when[key] = at.UTC().Format(time.RFC3339)
+			again[key] = again[key] || p.Action == transaction.Unpack && p.Old == p.New && !at.Before(since)
+		}
+	}
+	return when, again
+}
+
+// learn takes what a manifest says into one, unless it knows as much.
+func (c *check) learn(u *updating, one *updates.Update, name string) {
+	file := filepath.Join(c.store.Dir(), baseline.PackagesDir, name)
+	fail := func(err error) {
+		c.remark(fmt.Sprintf("what is recorded of package %s %s explains nothing: %s", report.Escape(one.New.Name), report.Escape(one.New.Version), report.Escape(err.Error())))
+	}
+	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
+	if err != nil {
+		fail(err)
+		return
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		fail(err)
+		return
+	}
+	u.opened = append(u.opened, f)
+	st, err := f.Stat()
+	if err != nil {
+		fail(err)
+		return
+	}
+	m, err := manifest.Open(sum, f, st.Size())
+	if err != nil {
+		fail(err)
+		return
+	}
+	h := &m.Head
+	if h.Package != one.New.Name || h.Version != one.New.Version || h.Architecture != one.New.Arch || h.Level == manifest.None {
+		if h.Level == manifest.None {
+			fail(errors.New(h.Reason))
+		}
+		return
+	}
+	level, by := rules.Local, ""
+	if h.Level == manifest.Signed {
+		by = strings.TrimSpace(h.Chain.UID + ", " + h.Chain.Origin + " " + h.Chain.Suite)
+		level = lowered(one, rules.Signed)
+	}
+	now := rules.Explanation{Level: level}
+	if one.Source != nil && (&rules.Explanation{Level: one.Level}).Rank() >= now.Rank() {
+		return
+	}
+	one.Level, one.By, one.ID, one.Source = level, by, h.Archive.String(), updates.Deb(m)
+	if one.When == "" && !h.Chain.Verified.IsZero() {
+		one.When = h.Chain.Verified.UTC().Format(time.RFC3339)
+	}
+}
+
+// contentOf implements updates.Host.Read: the content is read again, and counts
+// if it is the one that the scan saw.
+func (c *check) contentOf(_ context.Context, p entry.Path, seen *entry.Entry, limit int64) ([]byte, bool) {
+	if seen.Kind != entry.File || seen.Have&entry.Content == 0 || seen.Size > limit || seen.Hashed != seen.Size {
+		return nil, false
+	}
+	f, err := c.root.OpenFile(p)
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	return b, err == nil && int64(len(b)) <= limit && digest.Sum(b) == seen.Digest
+}
+
+// vouchedFile returns the content of a small file that is just as the baseline
+// has it.
+func (c *check) vouchedFile(p entry.Path) ([]byte, bool) {
+	e, _, ok := c.gen.Lookup(p)
+	if !ok {
+		return nil, false
+	}
+	return c.contentOf(context.Background(), p, e, maxPart)
+}
+
+// packageHost is what the root says of itself.
+func (c *check) packageHost(u *updating) (updates.Host, error) {
+	h := updates.Host{User: c.users.User, Group: c.users.Group, Read: c.contentOf,
+		Diverted: map[entry.Path]updates.Diversion{}, Overrides: map[entry.Path]updates.Override{}}
+	h.Was = func(p entry.Path) (*entry.Entry, bool) { e, _, ok := c.gen.Lookup(p); return e, ok }
+	var err error
+	if h.Links, err = pkgdb.Links(packageRoot{c.root}); err != nil {
+		return h, err
+	}
+	if b, ok := c.vouchedFile("/var/lib/dpkg/diversions"); ok {
+		lines := strings.Split(string(b), "\n")
+		for i := 0; i+2 < len(lines); i += 3 {
+			h.Diverted[entry.Path(lines[i])] = updates.Diversion{To: entry.Path(lines[i+1]), By: lines[i+2]}
+		}
+	}
+	if b, ok := c.vouchedFile("/var/lib/dpkg/statoverride"); ok {
+		for line := range strings.Lines(string(b)) {
+			var o updates.Override
+			var path string
+			if n, _ := fmt.Sscanf(line, "%s %s %o %s", &o.User, &o.Group, &o.Mode, &path); n == 4 {
+				h.Overrides[entry.Path(path)] = o
+			}
+		}
+	}
+	settled := updates.Settled(slices.Collect(maps.Values(c.before)), c.installed, u.list)
+	h.Settled = func(d digest.Digest) bool { return settled && d == c.statusSeen }
+	return h, nil
+}
+
+// heldBy returns the paths of a package's old list, if one is kept that is the
+// one of the baseline.
+func (c *check) heldBy(old pkgdb.Package) iter.Seq[entry.Path] {
+	if old.List == (digest.Digest{}) {
+		return nil
+	}
+	l, err := transaction.ReadFileList(os.DirFS(c.inbox()), old.List)
+	if err != nil {
+		return nil
+	}
+	return slices.Values(l.Paths())
+}
+
+// statusRoot is a root of which the status of dpkg is summing up while it is read.
+type statusRoot struct {
+	packageRoot
+	sum *digest.Digest
+}
+
+// Open implements pkgdb.Root.
+func (r statusRoot) Open(p entry.Path) (io.ReadCloser, error) {
+	f, err := r.packageRoot.Open(p)
+	if err != nil || p != "/var/lib/dpkg/status" {
+		return f, err
+	}
+	return &summing{f, digest.New(), r.sum}, nil
+}
+
+type summing struct {
+	io.ReadCloser
+	hash *digest.Hasher
+	sum  *digest.Digest
+}
+
+func (s *summing) Read(b []byte) (int, error) {
+	n, err := s.ReadCloser.Read(b)
+	s.hash.Write(b[:n])
+	return n, err
+}
+
+func (s *summing) Close() error {
+	*s.sum = s.hash.Sum()
+	return s.ReadCloser.Close()
+}
+
+// byPackages lets packages explain that are another than the baseline knows.
+func (c *check) byPackages(ctx context.Context, e *explaining) (err error) {
+	if c.updating, err = c.newUpdating(ctx); err != nil || len(c.updating.list) == 0 {
+		return err
+	}
+	host, err := c.packageHost(c.updating)
+	if err != nil {
+		c.remark("packages explain nothing: " + report.Prose(err.Error()))
+		return nil
+	}
+	host.Contents = e.contents
+	x, err := updates.New(ctx, c.updating.list, host)
+	if err != nil {
+		return err
+	}
+	for name, err := range x.Failed() {
+		c.remark(fmt.Sprintf("what is recorded of package %s explains nothing: %s", report.Escape(name), report.Prose(err.Error())))
+	}
+	e.by = append(e.by, x, c.updating)
+	c.upgrades = append(c.upgrades, c.updating.list...)
+	return nil
+}
