@@ -47,7 +47,7 @@ var edges = map[string][]string{
 	"rules/pkgdb/rpm": {"rules/pkgdb/pgp", "scanner/entry"},
 	"rules/pkgdb/pgp": {},
 	"rules/hashlist":  {},
-	"rules/packages":  {"rules", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/rpm", "scanner/entry"},
+	"rules/packages":  {"rules", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry"},
 	"rules/updates":   {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 

@@ -111,14 +111,6 @@ func Unowned(p entry.Path, c Class) rules.Finding {
 	return finding(p, c, "pkg.unowned", "no package owns it")
 }
 
-// Differs is the finding about a file that its package says has other content.
-// The package is named as the database names it.
-func Differs(p entry.Path, c Class, pkg string) rules.Finding {
-	f := finding(p, c, "pkg.differs", "its content is not what the local database says of package "+pkg)
-	f.Severity, f.RawSeverity = rules.High, rules.High
-	return f
-}
-
 func finding(p entry.Path, c Class, rule, why string) rules.Finding {
 	f := rules.Finding{Set: Name, Rule: rule, Subject: rules.Subject{Kind: entry.File.String(), Path: string(p)}, Reasons: []string{why}}
 	for _, k := range kinds {

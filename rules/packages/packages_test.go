@@ -57,8 +57,9 @@ func TestFindings(t *testing.T) {
 		if f.Severity != k.severity || f.Severity == rules.Info || len(f.Reasons) != 2 || len(f.Attack) != 1 || f.Set != Name {
 			t.Errorf("%s: %+v", k.class, f)
 		}
-		if f := Differs("/x", k.class, "p"); f.Severity != rules.High {
-			t.Errorf("%s differs: %s", k.class, f.Severity)
+		w := Words{Known: true, List: []Word{{Package: "p 1", Content: Other}}}
+		if f, ok := Standing("/x", k.class, &w); !ok || f.Severity != rules.High || f.Rule != ruleDiffers {
+			t.Errorf("%s differs: %+v", k.class, f)
 		}
 	}
 }

@@ -251,7 +251,7 @@ func (q *query) apply(s *stanza) {
 	for _, pkg := range []string{s.name, s.name + ":" + s.arch} {
 		for _, c := range q.owned[pkg] {
 			o := q.owner(c)
-			o.Version, o.Status = s.version, s.status
+			o.Arch, o.Version, o.Status = s.arch, s.version, s.status
 			if sum, ok := s.sums[string(o.Listed)]; ok {
 				o.Conffile, o.MD5 = true, sum
 			}

@@ -61,6 +61,7 @@ type Answer struct {
 // Owner is one package that lists the path.
 type Owner struct {
 	Package  string     // with ":arch" where the database has it
+	Arch     string     // likewise
 	Version  string     // "" where the status does not know the package
 	Status   string     // as "install ok installed"
 	Listed   entry.Path // the path as the database spells it
@@ -86,6 +87,7 @@ type File struct {
 	User, Group string  // names
 	Target      string  // of a symbolic link
 	Caps        string  // as cap_to_text(3) writes them
+	NoCaps      bool    // what it says of capabilities is not known
 }
 
 // HasDigest reports whether the package says what the content is.

@@ -104,7 +104,7 @@ func ask(t *testing.T, r pkgdb.Root, paths ...entry.Path) []pkgdb.Answer {
 
 func TestOwners(t *testing.T) {
 	a := pkgdb.Owner{Package: "a", Version: "1", Status: "install ok installed", Level: pkgdb.Local}
-	b := pkgdb.Owner{Package: "b:amd64", Version: "2", Level: pkgdb.Local}
+	b := pkgdb.Owner{Package: "b:amd64", Arch: "amd64", Version: "2", Level: pkgdb.Local}
 	with := func(o pkgdb.Owner, listed entry.Path, md5 string, f func(*pkgdb.Owner)) pkgdb.Owner {
 		o.Listed, o.MD5 = listed, md5
 		if f != nil {

@@ -147,7 +147,7 @@ func (q *rpmQuery) claim(i int, o *Owner) {
 
 // owner says what package it is and who says so.
 func (t Trust) owner(h *rpm.Header, p *rpm.Package) *Owner {
-	o := &Owner{Package: p.Name, Version: p.EVR.String(), Status: "installed", Vendor: p.Vendor, Installed: p.Time}
+	o := &Owner{Package: p.Name, Arch: p.Arch, Version: p.EVR.String(), Status: "installed", Vendor: p.Vendor, Installed: p.Time}
 	if p.Arch != "" {
 		o.Package += "." + p.Arch
 	}

@@ -8,6 +8,7 @@ import (
 
 	"intact/baseline"
 	"intact/report"
+	"intact/rules/packages"
 	"intact/scanner"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
@@ -74,13 +75,19 @@ func (c *check) blind(ctx context.Context, t *report.Trailer) error {
 	}
 	var sink blindSink
 	gaps := &gapList{}
-	sc, st, err := c.blindScan(ctx, pol, &gapSink{&sink, gaps})
+	v := &vouch{}
+	sc, st, err := c.blindScan(ctx, pol, &gapSink{&sink, gaps}, v)
 	if ctx.Err() != nil {
 		c.out.Add(ExitInterrupted)
 	} else if errors.As(err, new(*codeError)) {
 		c.out.Add(ExitUsage)
 	} else if err != nil {
 		c.out.Add(ExitIncomplete)
+	}
+	if err == nil && c.sets[packages.Name] {
+		if err := v.tell(ctx, c.paper, true); err != nil {
+			return err
+		}
 	}
 	n := &t.Counts
 	for _, g := range gaps.sorted() {
@@ -112,7 +119,7 @@ func (c *check) blind(ctx context.Context, t *report.Trailer) error {
 }
 
 // blindScan is the scan of blind.
-func (c *check) blindScan(ctx context.Context, pol *policy.Policy, sink scanner.Sink) (*scope, scanner.Stats, error) {
+func (c *check) blindScan(ctx context.Context, pol *policy.Policy, sink scanner.Sink, obs ...scanner.Observer) (*scope, scanner.Stats, error) {
 	sc, err := c.session.scope(pol, pol, nil, true)
 	if err != nil {
 		return nil, scanner.Stats{}, err
@@ -124,7 +131,7 @@ func (c *check) blindScan(ctx context.Context, pol *policy.Policy, sink scanner.
 	opt := c.scanOptions(sc)
 	opt.TempDir, opt.Limit = c.tempDir(), limit
 	stop := c.progress(opt.Progress, 0)
-	st, err := scanner.Run(ctx, c.root, sc.eff, opt, nil, sink)
+	st, err := scanner.Run(ctx, c.root, sc.eff, opt, nil, sink, obs...)
 	stop()
 	c.gather()
 	return sc, st, err

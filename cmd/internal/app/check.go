@@ -37,7 +37,7 @@ type CheckOptions struct {
 }
 
 // setNames are the rule sets there are, in report order.
-var setNames = [...]string{"integrity", "mounts", "packages", "policy", "trust"}
+var setNames = [...]string{"integrity", "packages", "mounts", "policy", "trust"}
 
 // Check scans, compares with the baseline, judges and reports.
 func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
@@ -118,6 +118,7 @@ type check struct {
 	leave    entry.Attr // not compared
 	look     *secondLook
 	explain  *explaining
+	byPackages
 	pending  *pendingJudge
 	saved    digest.Digest // the pending set
 	windows  windowMarks
@@ -226,6 +227,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	opt.TempDir = c.tempDir()
 	spool := diff.NewSpool(c.tempDir(), opt.Workers, memoryUnder(debug.SetMemoryLimit(-1)).changes)
 	defer spool.Close()
+	defer c.keepPackages()()
 	defer c.look.close()
 	if err := c.scan(ctx, opt, spool); err != nil {
 		return c.broken(ctx, err)
@@ -366,7 +368,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	}
 	sink = c.look.through(sink)
 	stop := c.progress(opt.Progress, c.gen.Statement().Entries)
-	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps})
+	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps}, c.observers()...)
 	stop()
 	c.gather()
 	if err != nil {

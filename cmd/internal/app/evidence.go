@@ -11,6 +11,7 @@ import (
 
 	"intact/rules/facts"
 	"intact/rules/hashlist"
+	"intact/rules/packages"
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
 )
@@ -88,7 +89,11 @@ func (v *verify) askPackages(ctx context.Context, batch []*subject) error {
 	for i, a := range answers {
 		of[i].pkg = a
 		for k := range a.Owners {
-			of[i].beside = append(of[i].beside, v.beside(of[i], &a.Owners[k]))
+			var list []packages.Beside
+			if s := of[i]; s.look != nil {
+				list = besides(&s.look.Entry, a.Owners[k].File, v.users)
+			}
+			of[i].beside = append(of[i].beside, list)
 		}
 	}
 	return nil

@@ -38,6 +38,8 @@ func (c *check) judge(ctx context.Context) error {
 		switch name {
 		case "integrity":
 			err = c.allTold() // told in tell
+		case "packages":
+			err = c.emitPackages(ctx)
 		case "mounts":
 			err = c.emitAll(c.mounts)
 		case packages.Name:
@@ -79,15 +81,21 @@ func (c *check) emitAll(list []rules.Finding) error {
 
 // emit gives a finding its history and writes it.
 func (c *check) emit(f rules.Finding) error {
+	c.date(&f)
+	return c.paper.w.Finding(f)
+}
+
+// date gives a finding its history, and the run its exit code. One about a change
+// must be dated before the next change comes.
+func (c *check) date(f *rules.Finding) {
 	f.FirstSeen, f.New = c.paper.head.Started, true
-	if since, ok := c.since(&f); ok {
+	if since, ok := c.since(f); ok {
 		f.FirstSeen, f.New = since, false
 	}
-	c.windows.mark(&f, f.FirstSeen)
+	c.windows.mark(f, f.FirstSeen)
 	if f.Severity >= c.failOn {
 		c.out.Add(ExitFindings)
 	}
-	return c.paper.w.Finding(f)
 }
 
 // floors returns the least severity that the policy in force asks for a path.

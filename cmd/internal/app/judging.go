@@ -9,6 +9,7 @@ import (
 	"intact/baseline/diff"
 	"intact/rules"
 	"intact/rules/integrity"
+	"intact/rules/packages"
 	"intact/scanner/entry"
 )
 
@@ -40,6 +41,7 @@ type judging struct {
 	bytes      int
 	explain    *explaining
 	said       *rules.Explanation // of the change that was passed on last
+	pkg        *packageJudge      // nil judges nothing
 	sha256     string             // of what it brought
 	done       <-chan struct{}
 	cause      func() error
@@ -82,7 +84,11 @@ func (c *check) judged(ctx context.Context, do func(*step) error) error {
 }
 
 // produce fills batches with the changes and what the rules say of them.
-func (c *check) produce(ctx context.Context, j *judging) error {
+func (c *check) produce(ctx context.Context, j *judging) (err error) {
+	if j.pkg, err = c.newPackageJudge(ctx); err != nil {
+		return err
+	}
+	defer func() { c.packaged, c.packageNotes = j.pkg.close() }()
 	changes := j.changes(ctx, c.result.Changes())
 	if c.sets["integrity"] {
 		in := rules.Input{Changes: changes, Rows: c.rows, Explain: c.explain, Floor: c.scope.floors()}
@@ -109,6 +115,14 @@ func (j *judging) changes(ctx context.Context, seq iter.Seq2[*diff.Change, error
 				err = j.add(step{change: ch, explained: j.said}, weight(ch))
 			}
 			if !yield(ch, err) || err != nil {
+				return
+			}
+			f, ok, err := j.pkg.judge(ctx, ch, j.said)
+			if err == nil && ok {
+				err = j.finding(f)
+			}
+			if err != nil {
+				yield(nil, err)
 				return
 			}
 		}
@@ -181,6 +195,9 @@ func (c *check) tell(ctx context.Context) error {
 	n := len(rows)
 	var encoded []byte
 	err = c.judged(ctx, func(s *step) error {
+		if s.change == nil && s.finding.Set == packages.Name {
+			return c.keepFinding(&s.finding)
+		}
 		if s.change == nil {
 			return c.emit(s.finding)
 		}
@@ -203,6 +220,7 @@ func (c *check) tell(ctx context.Context) error {
 		}
 		return w.AddEncoded(encoded, c.seen)
 	})
+	c.remark(c.packageNotes...)
 	if err == nil {
 		err = c.emitViews("")
 	}

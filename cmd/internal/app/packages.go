@@ -2,16 +2,15 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"intact/cmd/internal/config"
 	"intact/report"
+	"intact/rules/packages"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/pgp"
 	"intact/scanner/entry"
@@ -31,7 +30,7 @@ func (s *session) rpmKeys() *pgp.Keyring {
 	}
 	s.rpmRing = &pgp.Keyring{}
 	for _, name := range s.cfg.Packages.RPMKeys {
-		b, err := readKeyring(name)
+		b, err := config.ReadKeyring(name)
 		if err == nil {
 			err = s.rpmRing.Add(b)
 		}
@@ -42,34 +41,16 @@ func (s *session) rpmKeys() *pgp.Keyring {
 	return s.rpmRing
 }
 
-// readKeyring reads a file of keys of this host, not of the root.
-func readKeyring(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	return io.ReadAll(io.LimitReader(f, pgp.MaxKeyring+1))
-}
-
 // kinds are the types of files by the bits of st_mode.
 var kinds = map[uint16]entry.Kind{unix.S_IFREG: entry.File, unix.S_IFDIR: entry.Dir, unix.S_IFLNK: entry.Symlink,
 	unix.S_IFCHR: entry.CharDevice, unix.S_IFBLK: entry.BlockDevice, unix.S_IFIFO: entry.FIFO, unix.S_IFSOCK: entry.Socket}
 
-// besides is one thing other than the content that is not as a package has it.
-type besides struct{ name, want string }
-
-// beside holds type, mode, owner, target and capabilities against a package.
-func (v *verify) beside(s *subject, o *pkgdb.Owner) (list []besides) {
-	f := o.File
-	if f == nil || s.look == nil || s.look.Entry.Have == 0 {
+// besides holds type, mode, owner, target and capabilities against a package.
+func besides(e *entry.Entry, f *pkgdb.File, users *accounts) (list []packages.Beside) {
+	if f == nil || e.Have == 0 {
 		return nil
 	}
-	e := &s.look.Entry
-	add := func(name, want string) { list = append(list, besides{name, want}) }
+	add := func(name, want string) { list = append(list, packages.Beside{Name: name, Want: want}) }
 	if m := f.Mode; m != nil {
 		if k := kinds[*m&unix.S_IFMT]; k != e.Kind {
 			add("type", k.String())
@@ -80,16 +61,16 @@ func (v *verify) beside(s *subject, o *pkgdb.Owner) (list []besides) {
 		}
 	}
 	// An image without its accounts still has a superuser.
-	if e.Have&entry.UID != 0 && f.User != "" && f.User != v.users.User(e.UID) && (e.UID != 0 || f.User != "root") {
+	if e.Have&entry.UID != 0 && f.User != "" && f.User != users.User(e.UID) && (e.UID != 0 || f.User != "root") {
 		add("user", f.User)
 	}
-	if e.Have&entry.GID != 0 && f.Group != "" && f.Group != v.users.Group(e.GID) && (e.GID != 0 || f.Group != "root") {
+	if e.Have&entry.GID != 0 && f.Group != "" && f.Group != users.Group(e.GID) && (e.GID != 0 || f.Group != "root") {
 		add("group", f.Group)
 	}
 	if e.Kind == entry.Symlink && e.Have&entry.Target != 0 && f.Target != string(e.Target) {
 		add("target", f.Target)
 	}
-	if e.Kind == entry.File && e.Have&entry.Caps != 0 {
+	if e.Kind == entry.File && e.Have&entry.Caps != 0 && !f.NoCaps {
 		has, _ := entry.Text(entry.Caps, e)
 		if want := plainCaps(f.Caps); want != has {
 			add("capabilities", want)
@@ -125,7 +106,7 @@ func (s *subject) packageLines() (lines []string) {
 		name := "package " + report.Escape(o.Package)
 		if i < len(s.beside) {
 			for _, b := range s.beside[i] {
-				lines = append(lines, fmt.Sprintf("%s has %s %s", name, b.name, orNone(b.want)))
+				lines = append(lines, fmt.Sprintf("%s has %s %s", name, b.Name, orNone(b.Want)))
 			}
 		}
 		switch {

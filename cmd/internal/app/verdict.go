@@ -1,6 +1,7 @@
 package app
 
 import (
+	"intact/rules/packages"
 	"intact/rules/pkgdb"
 	"intact/scanner"
 	"intact/scanner/entry"
@@ -60,7 +61,7 @@ type subject struct {
 	uncovers bool       // the policy does not compare the content of this file
 
 	pkg       pkgdb.Answer
-	beside    [][]besides // of each owner: what besides the content is not as it has it
+	beside    [][]packages.Beside // of each owner: what besides the content is not as it has it
 	good, bad []listed
 	run       *running // nil: not looked at because it runs
 	runBy     []process

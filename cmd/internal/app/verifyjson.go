@@ -244,8 +244,8 @@ func (s *subject) jsonOwned() jsonOwned {
 		}
 		if i < len(s.beside) {
 			for _, b := range s.beside[i] {
-				shown, raw := report.Coded(b.want)
-				jo.Differs = append(jo.Differs, jsonWant{b.name, shown, raw})
+				shown, raw := report.Coded(b.Want)
+				jo.Differs = append(jo.Differs, jsonWant{b.Name, shown, raw})
 			}
 		}
 		j.Owners = append(j.Owners, jo)

@@ -124,7 +124,7 @@ func (s *subject) packageWords() string {
 		}
 		if i < len(s.beside) {
 			for _, b := range s.beside[i] {
-				c += ", " + b.name + " differs"
+				c += ", " + b.Name + " differs"
 			}
 		}
 		list = append(list, w+" ("+levelWords(o)+": "+c+")")

@@ -15,6 +15,7 @@ import (
 
 	"intact/report"
 	"intact/rules/facts"
+	"intact/rules/packages"
 	"intact/rules/pkgdb"
 	"intact/scanner"
 	"intact/scanner/digest"
@@ -71,7 +72,7 @@ func goldenSubjects() []*subject {
 		{base: baseElsewhere, run: &running{role: "module", verdict: verdictNoFile, procs: []process{{0, deceptive}}}},
 		{path: "/lib/m.ko", real: "/usr/lib/m.ko", look: look("m", 0o644), base: baseUnselected, run: &running{role: "module", here: true, procs: []process{{0, "m"}}}},
 		{path: p, real: p, look: look("x", 0o644), base: baseUntrusted},
-		{path: p, real: p, look: look("rpm", 0o755), base: baseNone, pkg: byRPM, beside: [][]besides{{{"mode", "4755"}, {"user", deceptive}, {"capabilities", ""}}}},
+		{path: p, real: p, look: look("rpm", 0o755), base: baseNone, pkg: byRPM, beside: [][]packages.Beside{{{Name: "mode", Want: "4755"}, {Name: "user", Want: deceptive}, {Name: "capabilities"}}}},
 	}
 	for _, s := range list {
 		s.verdict = s.judge()

@@ -1,0 +1,170 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"intact/baseline"
+	"intact/rules/pkgdb"
+	"intact/rules/pkgdb/manifest"
+	"intact/scanner/digest"
+	"intact/scanner/entry"
+)
+
+// maxBooks bounds the manifests that are known by name.
+const maxBooks = 100_000
+
+// books are the stored manifests of packages whose level is signed, by what they
+// are about. What is damaged vouches for nothing.
+type books struct {
+	dir   string
+	names map[bookKey][]string
+	lost  int   // manifests that cannot be used
+	why   error // one of them
+}
+
+// bookKey names a package as the database does.
+type bookKey struct{ name, arch, version string }
+
+// openBooks reads what the manifests say of themselves. A folder that is not there
+// holds none.
+func openBooks(ctx context.Context, dir string) (*books, error) {
+	b := &books{dir: dir, names: map[bookKey][]string{}}
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
+	}
+	if err != nil {
+		b.damaged(err)
+		return b, nil
+	}
+	defer d.Close()
+	for n := 0; ; {
+		list, err := d.Readdirnames(1024)
+		for _, name := range list {
+			if !stateFile.MatchString(baseline.PackagesDir+"/"+name) || strings.HasSuffix(name, ".tmp") {
+				continue
+			}
+			if n++; n > maxBooks {
+				b.damaged(fmt.Errorf("over %d manifests", maxBooks))
+				return b, nil
+			}
+			b.peek(name)
+		}
+		if err != nil || ctx.Err() != nil {
+			return b, context.Cause(ctx)
+		}
+	}
+}
+
+func (b *books) damaged(err error) {
+	b.lost++
+	b.why = err
+}
+
+// open opens a manifest; a FIFO is not waited for.
+func (b *books) open(name string) (*os.File, int64, error) {
+	f, err := os.OpenFile(filepath.Join(b.dir, name), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%q is not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, st.Size(), nil
+}
+
+// peek files a manifest under what it says it is about, and believes nothing yet.
+func (b *books) peek(name string) {
+	f, _, err := b.open(name)
+	if err != nil {
+		b.damaged(err)
+		return
+	}
+	defer f.Close()
+	h, err := manifest.ReadHead(f)
+	if err != nil {
+		b.damaged(fmt.Errorf("manifest %q: %w", name, err))
+		return
+	}
+	if h.Level == manifest.Signed {
+		k := bookKey{h.Package, h.Architecture, h.Version}
+		b.names[k] = append(b.names[k], name)
+	}
+}
+
+// key is how a package of the database is called here.
+func (b *books) key(o *pkgdb.Owner) bookKey {
+	name, arch, _ := strings.Cut(o.Package, ":")
+	if arch == "" {
+		arch = o.Arch
+	}
+	return bookKey{name, arch, o.Version}
+}
+
+// read verifies a manifest and lets use look into it. One that is damaged, or
+// that is not what its head said, is as if it were not there.
+func (b *books) read(name string, k bookKey, use func(*manifest.Manifest) error) {
+	err := func() error {
+		f, size, err := b.open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
+		if err != nil {
+			return err
+		}
+		m, err := manifest.Open(sum, f, size)
+		if err != nil {
+			return err
+		}
+		archive := hex.EncodeToString(m.Head.Archive[:])
+		if h := &m.Head; h.Level != manifest.Signed || (bookKey{h.Package, h.Architecture, h.Version}) != k || !strings.HasPrefix(name, archive+"-") {
+			return errors.New("it is about another package than its name or its head says")
+		}
+		return use(m)
+	}()
+	if err != nil {
+		b.damaged(fmt.Errorf("manifest %q: %w", name, err))
+	}
+}
+
+// note says what could not be used, "" where all could.
+func (b *books) note() string {
+	if b == nil || b.lost == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of packages cannot be used, and what they say does not count: %v", counted(b.lost, "manifest"), b.why)
+}
+
+// bitsOf are the types of files in the bits of st_mode.
+var bitsOf = map[entry.Kind]uint16{entry.File: unix.S_IFREG, entry.Dir: unix.S_IFDIR, entry.Symlink: unix.S_IFLNK,
+	entry.CharDevice: unix.S_IFCHR, entry.BlockDevice: unix.S_IFBLK, entry.FIFO: unix.S_IFIFO}
+
+// fileOf is what a manifest says of a path besides its content. An archive of
+// Debian says nothing of capabilities.
+func fileOf(e *manifest.Entry, users *accounts) *pkgdb.File {
+	mode := bitsOf[e.Kind] | e.Mode
+	f := &pkgdb.File{Mode: &mode, User: e.Owner, Group: e.Group, Target: e.Target, NoCaps: true}
+	if f.User == "" {
+		f.User = users.User(e.UID)
+	}
+	if f.Group == "" {
+		f.Group = users.Group(e.GID)
+	}
+	return f
+}
