@@ -46,6 +46,7 @@ type Word struct {
 	Loose     bool   // the package does not hold it to what it brought
 	Content   Content
 	Stated    bool     // Beside was asked for: what is not in it is as the package has it
+	Caps      bool     // and of capabilities it says something too
 	Beside    []Beside // what is not
 	Kept      string   // the version that it has had since the baseline, "" if it is another or not known
 }
@@ -149,7 +150,7 @@ func (w *Words) changed(c *diff.Change) []verdict {
 		list = append(list, v)
 	}
 	list = append(list, w.beside()...)
-	if !touched && !w.stated() && w.conffile() == nil && !w.loose() {
+	if !touched && w.conffile() == nil && !w.loose() {
 		list = append(list, w.since(c)...)
 	}
 	return list
@@ -210,8 +211,9 @@ func (w *Words) loose() bool {
 	return slices.ContainsFunc(w.List, func(k Word) bool { return k.Loose })
 }
 
-func (w *Words) stated() bool {
-	return slices.ContainsFunc(w.List, func(k Word) bool { return k.Stated })
+// states reports whether some package says of an attribute what it is to be.
+func (w *Words) states(attr entry.Attr) bool {
+	return slices.ContainsFunc(w.List, func(k Word) bool { return k.Stated && (k.Caps || attr != entry.Caps) })
 }
 
 // beside judges mode, owner, target and capabilities by the packages that say
@@ -276,7 +278,7 @@ func (w *Words) overridden(v verdict) verdict {
 // what they are: the content is the package's still.
 func (w *Words) since(c *diff.Change) (list []verdict) {
 	say := func(rule string, attr entry.Attr, what string) {
-		if c.Attrs&attr != 0 {
+		if c.Attrs&attr != 0 && !w.states(attr) {
 			list = append(list, w.overridden(verdict{rule, rules.High, "its " + what + " changed and the content did not: package " + w.List[0].Package + " brought nothing new"}))
 		}
 	}

@@ -26,3 +26,15 @@ func FuzzParseConffile(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseOverride(f *testing.F) {
+	f.Add("root #12 4755 /usr/bin/a b\xff")
+	f.Add("root root 99999 /x")
+	f.Add("root root 4755 ../x")
+	f.Fuzz(func(t *testing.T, line string) {
+		p, o, ok := parseOverride(line)
+		if ok && (p[0] != '/' || o.Mode > 0o7777 || o.User == "" || o.Group == "" || !strings.HasSuffix(line, string(p))) {
+			t.Errorf("%q: %q %+v", line, p, o)
+		}
+	})
+}

@@ -129,7 +129,7 @@ func (y *sayings) word(e *entry.Entry, o *pkgdb.Owner) packages.Word {
 		w.Kept = v
 	}
 	if o.File != nil && o.Level != pkgdb.None && e != nil {
-		w.Stated, w.Beside = true, besides(e, o.File, y.users)
+		w.Stated, w.Caps, w.Beside = true, true, besides(e, o.File, y.users)
 	}
 	return w
 }
@@ -185,7 +185,7 @@ func (y *sayings) is(name string, id uint32, of func(uint32) string) bool {
 func (y *sayings) settle(ctx context.Context, x *scanner.Examiner, f seen, w *saying) {
 	need := f.entry != nil && f.entry.Kind == entry.File && f.entry.Have&entry.Content != 0
 	for _, k := range w.List {
-		need = need && !(k.Signed && k.Content != packages.Unsaid)
+		need = need && !(k.Signed && k.Content == packages.Same)
 	}
 	digests := false
 	for i := range w.owners {
