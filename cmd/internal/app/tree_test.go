@@ -435,6 +435,9 @@ func compareReport(t testing.TB, r result, before, after state, list []*change, 
 	lines := parse(t, r.stdout)
 	var got []string
 	for _, l := range of(lines, "finding") {
+		if l.Set == "packages" {
+			continue // this host may have a database of packages
+		}
 		if l.Set != "integrity" {
 			t.Errorf("%s: finding of set %q: %+v", what, l.Set, l)
 		}
