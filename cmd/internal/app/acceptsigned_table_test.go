@@ -9,6 +9,7 @@ import (
 
 	"intact/baseline/diff"
 	"intact/rules"
+	"intact/rules/derived"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/updates"
@@ -67,7 +68,7 @@ func TestSignedUpgrades(t *testing.T) {
 		{"unsigned", func(k *caseOf) { k.u.Level = rules.Local }, "no signature"},
 		{"attributed file", func(k *caseOf) { k.x.Level = rules.Attributed }, "not as the package"},
 		{"other package's word", func(k *caseOf) { k.x.ID = "sha256:2" }, "another package"},
-		{"attributed cache", func(k *caseOf) { k.x.Level, k.x.Kind = rules.Attributed, derivedKind }, ""},
+		{"attributed cache", func(k *caseOf) { k.x.Level, k.x.Kind = rules.Attributed, derived.Kind }, ""},
 		{"attributed record", func(k *caseOf) { k.x.Level, k.x.Kind = rules.Attributed, updates.KindState }, ""},
 		{"setuid", func(k *caseOf) { k.c.New.Mode = 0o4755 }, "setuid"},
 		{"setgid added", func(k *caseOf) { k.c.Kind, k.c.Old, k.c.New.Mode = diff.Added, nil, 0o2755 }, "setuid"},

@@ -10,16 +10,13 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/derived"
 	"intact/rules/packages"
 	"intact/rules/pkgdb/deb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/updates"
 	"intact/scanner/entry"
 )
-
-// packageRows is the kind of the rows about installed packages. Key:
-// "dpkg NAME:ARCH".
-const packageRows = "package"
 
 // chained is implemented by sources that know the archive they came from. A
 // package without one is as old as it likes: it is not accepted without a person.
@@ -150,13 +147,10 @@ func (w *upgrades) weigh(c *diff.Change, said *rules.Explanation) error {
 	return nil
 }
 
-// derivedKind is the kind of explanations of what was made from packages.
-const derivedKind = "derived"
-
 // fromPackage reports whether a package explains a change, or what follows from
 // packages.
 func fromPackage(said *rules.Explanation) bool {
-	return said != nil && (said.Kind == updates.Kind || said.Kind == updates.KindState || said.Kind == derivedKind)
+	return said != nil && (said.Kind == updates.Kind || said.Kind == updates.KindState || said.Kind == derived.Kind)
 }
 
 // holds reports whether a path belongs to the package, before or after.

@@ -112,12 +112,12 @@ type check struct {
 	drift    []rules.Finding // about the policy
 	trusts   []rules.Finding // about signatures
 	holding
-	unheld   []entry.Path    // parts of intact itself that could not be read, but the configuration
-	by       baseline.Signed // who signed the baseline
-	quick    *quick
-	leave    entry.Attr // not compared
-	look     *secondLook
-	explain  *explaining
+	unheld  []entry.Path    // parts of intact itself that could not be read, but the configuration
+	by      baseline.Signed // who signed the baseline
+	quick   *quick
+	leave   entry.Attr // not compared
+	look    *secondLook
+	explain *explaining
 	byPackages
 	pending  *pendingJudge
 	saved    digest.Digest // the pending set

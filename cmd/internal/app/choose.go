@@ -223,7 +223,7 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	var out []diff.RowChange
 	for _, r := range list {
 		if a.auto != nil {
-			if r.Kind == packageRows && a.auto.takesRow(r.Key) {
+			if r.Kind == rowPackage && a.auto.takesRow(r.Key) {
 				out = append(out, r.RowChange)
 			}
 			continue

@@ -40,7 +40,7 @@ func (c *check) newExplaining(ctx context.Context, maxRate int64) (*explaining, 
 	if len(sources) > 0 {
 		e.by = append(e.by, expect.New(sources, e.contents))
 	}
-	if err := c.byPackages(ctx, e); err != nil {
+	if err := c.explainByPackages(ctx, e); err != nil {
 		return nil, err
 	}
 	e.by = append(e.by, c.env.Explainers...)

@@ -38,12 +38,12 @@ func (c *check) judge(ctx context.Context) error {
 		switch name {
 		case "integrity":
 			err = c.allTold() // told in tell
-		case "packages":
-			err = c.emitPackages(ctx)
 		case "mounts":
 			err = c.emitAll(c.mounts)
 		case packages.Name:
-			err = c.emitAll(c.pkgs)
+			if err = c.emitAll(c.pkgs); err == nil { // they have no path, and so come first
+				err = c.emitPackages(ctx)
+			}
 		case "policy":
 			err = c.emitAll(c.drift)
 		case "trust":

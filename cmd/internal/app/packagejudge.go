@@ -19,9 +19,6 @@ import (
 // pass: what is known of that many is in memory at a time.
 const packageBatch = 25_000
 
-// rowPackage are the rows about packages that are installed.
-const rowPackage = "package"
-
 // contentAttrs tell that a file may hold other bytes.
 const contentAttrs = entry.Content | entry.Size | entry.Type
 

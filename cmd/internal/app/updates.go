@@ -359,8 +359,14 @@ func (s *summing) Close() error {
 	return s.ReadCloser.Close()
 }
 
-// byPackages lets packages explain that are another than the baseline knows.
-func (c *check) byPackages(ctx context.Context, e *explaining) (err error) {
+// packageExplainer explains files, and the rows of the packages.
+type packageExplainer struct {
+	*updates.Explainer
+	*updating
+}
+
+// explainByPackages lets packages explain that are another than the baseline knows.
+func (c *check) explainByPackages(ctx context.Context, e *explaining) (err error) {
 	if c.updating, err = c.newUpdating(ctx); err != nil || len(c.updating.list) == 0 {
 		return err
 	}
@@ -377,7 +383,7 @@ func (c *check) byPackages(ctx context.Context, e *explaining) (err error) {
 	for name, err := range x.Failed() {
 		c.remark(fmt.Sprintf("what is recorded of package %s explains nothing: %s", report.Escape(name), report.Prose(err.Error())))
 	}
-	e.by = append(e.by, x, c.updating)
+	e.by = append(e.by, packageExplainer{x, c.updating})
 	c.upgrades = append(c.upgrades, c.updating.list...)
 	return nil
 }
