@@ -65,13 +65,25 @@ func (t *text) attribute(f *rules.Finding) bool {
 	return stands(f.Explained, f.Severity)
 }
 
-// explained prints one line for each source, those that say most first.
+// explained prints one line for each source, those that say most first, and
+// below it what is said of the same source more weakly, or of another kind.
 func (t *text) explained() {
 	if len(t.sources) == 0 {
 		return
 	}
+	type total struct {
+		rank  int
+		count int64
+	}
+	all := map[string]total{}
+	for _, s := range t.sources {
+		sum := all[s.x.Source]
+		all[s.x.Source] = total{max(sum.rank, s.x.Rank()), sum.count + s.count}
+	}
 	list := slices.SortedFunc(maps.Values(t.sources), func(a, b *source) int {
-		return cmp.Or(b.x.Rank()-a.x.Rank(), cmp.Compare(b.count, a.count), cmp.Compare(a.x.Source, b.x.Source),
+		of, than := all[a.x.Source], all[b.x.Source]
+		return cmp.Or(than.rank-of.rank, cmp.Compare(than.count, of.count), cmp.Compare(a.x.Source, b.x.Source),
+			b.x.Rank()-a.x.Rank(), cmp.Compare(b.count, a.count),
 			cmp.Compare(a.x.ID, b.x.ID), cmp.Compare(a.x.Kind, b.x.Kind), cmp.Compare(a.x.By, b.x.By), cmp.Compare(a.x.When, b.x.When))
 	})
 	end := ""
@@ -80,8 +92,12 @@ func (t *text) explained() {
 	}
 	t.heading("Explained, %s%s:", plural(t.t.Counts.Explained, "change"), end)
 	line := t.list(int64(len(list)), listLimit)
-	for _, s := range list {
-		line("explained by " + sourceText(&s.x) + ": " + plural(s.count, "change") + ", else " + s.worst.String() + " at most")
+	for i, s := range list {
+		by := "explained by " + sourceText(&s.x)
+		if i > 0 && s.x.Source == list[i-1].x.Source && s.x.ID == list[i-1].x.ID {
+			by = "  with it, " + Escape(or(s.x.Kind, "source")) + " (" + Escape(s.x.Level) + ")"
+		}
+		line(by + ": " + plural(s.count, "change") + ", else " + s.worst.String() + " at most")
 	}
 }
 

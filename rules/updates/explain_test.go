@@ -153,12 +153,13 @@ func TestExplain(t *testing.T) {
 		{"override", changed("/usr/bin/over", nil, with(is("over"), func(e *entry.Entry) { e.Mode, e.GID = 0o2755, 1 })), "package"},
 		{"not as overridden", changed("/usr/bin/over", nil, is("over")), ""},
 		{"ghost", changed("/usr/lib/ghost", nil, is("")), ""},
-		{"script of the package", changed("/var/lib/dpkg/info/tool.postinst", is("postinst 1"), is("postinst 2")), "state"},
+		{"script of the package", changed("/var/lib/dpkg/info/tool.postinst", is("postinst 1"), is("postinst 2")), "package"},
 		{"script of nobody", changed("/var/lib/dpkg/info/tool.postinst", is("postinst 1"), is("evil")), ""},
 		{"script that it has not", changed("/var/lib/dpkg/info/tool.prerm", nil, is("postinst 2")), ""},
-		{"script gone", changed("/var/lib/dpkg/info/tool.prerm", is("x"), nil), "state"},
-		{"list", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list)), "state"},
+		{"script gone", changed("/var/lib/dpkg/info/tool.prerm", is("x"), nil), "package"},
+		{"list", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list)), "package"},
 		{"list with more", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list+"/etc/shadow\n")), ""},
+		{"sums that dpkg made", changed("/var/lib/dpkg/info/tool.md5sums", plain("1"), plain("2")), "attributed"},
 		{"status", changed("/var/lib/dpkg/status", plain("status 1"), plain("status 2")), "state"},
 		{"status that says more", changed("/var/lib/dpkg/status", plain("status 1"), plain("status 3")), ""},
 		{"copy of the status", changed("/var/lib/dpkg/status-old", plain("status 0"), plain("status 1")), "state"},
@@ -171,10 +172,14 @@ func TestExplain(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, ok := x.Explain(t.Context(), tt.c)
+		level := rules.Signed
+		if tt.want == rules.Attributed {
+			tt.want, level = updates.Kind, rules.Attributed
+		}
 		if ok != (tt.want != "") || got.Kind != tt.want {
 			t.Errorf("%s: %+v, %v, want %q", tt.name, got, ok, tt.want)
 		}
-		if ok && (got.Source != "tool 1 → 2" || got.Level != rules.Signed || got.ID != "sha256:aa") {
+		if ok && (got.Source != "tool 1 → 2" || got.Level != level || got.ID != "sha256:aa") {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}

@@ -130,7 +130,7 @@ func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take 
 	u, ext := &x.updates[i], name[dot+1:]
 	if u.New.Name == "" {
 		if c.Kind == diff.Removed {
-			take(u.Explanation(KindState))
+			take(u.Explanation(Kind))
 		}
 		return
 	}
@@ -141,15 +141,21 @@ func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take 
 	switch {
 	case c.Kind == diff.Removed:
 		if !has && ext != "list" {
-			take(u.Explanation(KindState))
+			take(u.Explanation(Kind))
 		}
 	case has:
 		s.Kind, s.User, s.Group = entry.File, "root", "root"
 		if x.accounts(ctx, &s, c) {
-			take(u.Explanation(KindState))
+			take(u.Explanation(Kind))
 		}
 	case ext == "list" && plain(c) && x.lists(ctx, u, c):
-		take(u.Explanation(KindState))
+		take(u.Explanation(Kind))
+	case ext == "md5sums" && plain(c): // dpkg made it of what it unpacked
+		e := u.Explanation(Kind)
+		if e.Level == rules.Signed {
+			e.Level = rules.Attributed
+		}
+		take(e)
 	}
 }
 

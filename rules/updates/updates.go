@@ -100,7 +100,7 @@ func (u *Update) Title() string {
 	case u.Old.Name == "":
 		return u.New.Name + " " + u.New.Version
 	case u.Old.Version == u.New.Version:
-		return u.New.Name + " " + u.New.Version + " again"
+		return u.New.Name + " " + u.New.Version + ", as packaged"
 	}
 	return u.New.Name + " " + u.Old.Version + " → " + u.New.Version
 }

@@ -125,6 +125,7 @@ type check struct {
 	counted  report.Counts
 	update   []entry.Path     // what a package manager touched; nil: this is no proposal
 	upgrades []updates.Update // that explained changes
+	signed   int64            // findings that a signature explains
 
 	seen       time.Time // when the change that tell is at was first seen
 	seenBefore bool      // and not now

@@ -110,6 +110,9 @@ func (h *hook) touched(ctx context.Context, list []transaction.Transaction) ([]e
 			}
 		}
 	}
+	for _, p := range dpkgRecords {
+		out[p] = true
+	}
 	paths := make([]entry.Path, 0, len(out))
 	for p := range out {
 		paths = append(paths, p)
@@ -125,8 +128,26 @@ func (h *hook) manifestPaths(name string, out map[entry.Path]bool) error {
 			}
 			out[e.Path] = true
 		}
+		for _, c := range m.Head.Controls {
+			infoPaths(out, m.Head.Package, m.Head.Architecture, c.Name)
+		}
+		infoPaths(out, m.Head.Package, m.Head.Architecture, "list", "md5sums")
 		return nil
 	})
+}
+
+// dpkgRecords change with every package.
+var dpkgRecords = [...]entry.Path{"/var/lib/dpkg/status", "/var/lib/dpkg/status-old", "/var/lib/dpkg/available", "/var/lib/dpkg/available-old"}
+
+// infoPaths adds what dpkg keeps of a package under both of its names.
+func infoPaths(out map[entry.Path]bool, name, arch string, extensions ...string) {
+	for _, n := range []string{name, name + ":" + arch} {
+		for _, x := range extensions {
+			if p, err := entry.NewPath("/var/lib/dpkg/info/" + n + "." + x); err == nil {
+				out[p] = true
+			}
+		}
+	}
 }
 
 // updateLimits are the touched paths as a scan knows them: without links above
@@ -206,10 +227,10 @@ func (h *hook) propose(ctx context.Context, closed []transaction.Transaction, pa
 	switch {
 	case files == 0 && told.Total() == 0:
 		h.line("%s", words)
-	case told.Total() == told.Explained:
-		h.line("%s: all explained; proposal %d: intact accept --report %d --explained", words, seq, seq)
+	case told.Total() == c.signed:
+		h.line("%s: all explained (signed); proposal %d: intact accept --report %d --explained", words, seq, seq)
 	default:
-		h.line("%s: %d of %s explained; proposal %d: intact report show %d", words, told.Explained, counted(int(told.Total()), "finding"), seq, seq)
+		h.line("%s: %d of %s explained by signatures; proposal %d: intact report show %d", words, c.signed, counted(int(told.Total()), "finding"), seq, seq)
 	}
 	return h.afterProposal(ctx, seq)
 }

@@ -93,6 +93,9 @@ func (c *check) date(f *rules.Finding) {
 		f.FirstSeen, f.New = since, false
 	}
 	c.windows.mark(f, f.FirstSeen)
+	if f.Explained.Rank() == signedRank {
+		c.signed++
+	}
 	if f.Severity >= c.failOn {
 		c.out.Add(ExitFindings)
 	}

@@ -106,17 +106,18 @@ func (s *session) manifestsRecorded() (list []recordedManifest, err error) {
 }
 
 // newUpdating finds what is recorded of each package that is another than the
-// baseline knows, or was put in once more since.
+// baseline knows, and of those that came lately: what is put right again in a
+// package that was accepted is as its package has it.
 func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	u := &updating{byRow: map[string]int{}}
 	if c.o.Baseline != "" {
 		return u, nil // an export comes from elsewhere: nothing was recorded for it here
 	}
-	when, again := c.transactionTimes()
+	when, came := c.transactionTimes()
 	moved := slices.Clone(c.moved)
 	for i := range c.installed {
 		p := &c.installed[i]
-		if key := plainKey(p); again[key] && c.before[key] == *p {
+		if key := plainKey(p); came[key] == p.Version && c.before[key] == *p {
 			moved = append(moved, packageMove{Old: *p, New: *p, row: diff.RowChange{Key: []byte(key)}})
 		}
 	}
@@ -132,15 +133,9 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 		k := [3]string{r.pkg, r.version, r.arch}
 		byName[k] = append(byName[k], r.name)
 	}
-	keys := c.rpmKeys()
-	rpms, err := updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: keys, At: c.env.Now()}, func(p pkgdb.Package) bool {
-		return slices.ContainsFunc(moved, func(m packageMove) bool { return m.New == p })
-	})
-	if ctx.Err() != nil {
-		return u, context.Cause(ctx)
-	}
-	if err != nil && !errors.Is(err, pkgdb.ErrNoDatabase) {
-		c.remark("what packages of rpm hold explains nothing: " + report.Prose(err.Error()))
+	rpms, err := c.rpmsMoved(ctx, moved)
+	if err != nil {
+		return u, err
 	}
 	for i := range moved {
 		m := &moved[i]
@@ -173,6 +168,27 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	return u, nil
 }
 
+// rpmsMoved returns what the headers of the packages of rpm among moved say.
+func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) ([]updates.RPM, error) {
+	want := map[pkgdb.Package]bool{}
+	for i := range moved {
+		if moved[i].New.Kind == "rpm" {
+			want[moved[i].New] = true
+		}
+	}
+	if len(want) == 0 {
+		return nil, nil
+	}
+	list, err := updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: c.rpmKeys(), At: c.env.Now()}, func(p pkgdb.Package) bool { return want[p] })
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		c.remark("what packages of rpm hold explains nothing: " + report.Prose(err.Error()))
+	}
+	return list, nil
+}
+
 // plainKey is the key of the row of a package of which there is one version.
 func plainKey(p *pkgdb.Package) string { return p.Kind + " " + p.Name + ":" + p.Arch }
 
@@ -185,10 +201,10 @@ func lowered(u *updates.Update, level string) string {
 	return level
 }
 
-// transactionTimes says when packages came, by the keys of their rows, and which
-// came in the version that was there, since the baseline.
-func (c *check) transactionTimes() (when map[string]string, again map[string]bool) {
-	when, again = map[string]string{}, map[string]bool{}
+// transactionTimes says when packages came, by the keys of their rows, and in
+// which version, as far back as transactions are kept.
+func (c *check) transactionTimes() (when, version map[string]string) {
+	when, version = map[string]string{}, map[string]string{}
 	list, problems, err := c.transactions()
 	if err != nil {
 		problems = append(problems, err.Error())
@@ -196,7 +212,6 @@ func (c *check) transactionTimes() (when map[string]string, again map[string]boo
 	for _, p := range problems {
 		c.remark("what hooks saw: " + report.Prose(p))
 	}
-	since := c.gen.Statement().Created.Truncate(time.Second)
 	for _, t := range list {
 		at := t.Ended
 		if at.IsZero() {
@@ -205,10 +220,12 @@ func (c *check) transactionTimes() (when map[string]string, again map[string]boo
 		for _, p := range t.Packages {
 			key := "dpkg " + p.Name + ":" + p.Arch
 			when[key] = at.UTC().Format(time.RFC3339)
-			again[key] = again[key] || p.Action == transaction.Unpack && p.Old == p.New && !at.Before(since)
+			if p.Action == transaction.Unpack {
+				version[key] = p.New
+			}
 		}
 	}
-	return when, again
+	return when, version
 }
 
 // learn takes what a manifest says into one, unless it knows as much.
