@@ -78,8 +78,9 @@ func installed(name, version string) pkgdb.Package {
 
 func held(paths ...entry.Path) iter.Seq[entry.Path] { return slices.Values(paths) }
 
-// Only what a package says of a path is explained, and all of it must be so.
-func TestExplain(t *testing.T) {
+// toolUpdate is an update of a package with files of each kind, on a host with a
+// diversion and an override, and the list of its files.
+func toolUpdate() (updates.Update, updates.Host, string) {
 	suid := says("suid")
 	suid.Mode = 0o4755
 	conf := says("conf 2")
@@ -110,6 +111,12 @@ func TestExplain(t *testing.T) {
 		},
 		Settled: func(d digest.Digest) bool { return d == digest.Sum([]byte("status 2")) },
 	}
+	return tool, host, list
+}
+
+// Only what a package says of a path is explained, and all of it must be so.
+func TestExplain(t *testing.T) {
+	tool, host, list := toolUpdate()
 	plain := func(content string) *entry.Entry { return with(is(content), func(e *entry.Entry) { e.Mode = 0o644 }) }
 	old := is("tool 1")
 	capable := func(content string) *entry.Entry {
