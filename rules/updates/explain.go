@@ -54,7 +54,7 @@ func New(ctx context.Context, updates []Update, h Host) (*Explainer, error) {
 		}
 		if u.Held != nil {
 			for p := range u.Held {
-				x.held = append(x.held, held{x.place(p, u.Old.Name), i})
+				x.held = append(x.held, held{x.Place(p, u.Old.Name), i})
 			}
 		}
 		if err := ctx.Err(); err != nil {
@@ -77,12 +77,12 @@ func (x *Explainer) Failed() map[string]error {
 }
 
 func (x *Explainer) index(p entry.Path, update int) {
-	at := x.place(p, x.updates[update].New.Name)
+	at := x.Place(p, x.updates[update].New.Name)
 	x.holds = append(x.holds, holds{maphash.String(x.seed, string(at)), uint32(update)})
 }
 
-// place is where on the host the file is that a package lists.
-func (x *Explainer) place(p entry.Path, pkg string) entry.Path {
+// Place is where on the host the file is that a package lists.
+func (x *Explainer) Place(p entry.Path, pkg string) entry.Path {
 	if d, ok := x.host.Diverted[p]; ok && d.By != pkg {
 		p = d.To
 	}
@@ -109,7 +109,7 @@ func (x *Explainer) spellings(p entry.Path, pkg string) []entry.Path {
 			list = append(list, from)
 		}
 	}
-	return slices.DeleteFunc(list, func(s entry.Path) bool { return x.place(s, pkg) != p })
+	return slices.DeleteFunc(list, func(s entry.Path) bool { return x.Place(s, pkg) != p })
 }
 
 // Holder calls do for each update that holds p, with what it says of it. An
@@ -260,5 +260,36 @@ func (x *Explainer) caps(s *Said, d *diff.Change) {
 	}
 	if d.Attrs&entry.Caps == 0 && d.Old != nil && d.Old.Kind == e.Kind && d.Kind != diff.Renamed {
 		e.Caps = nil // what the baseline has is accepted at this path
+	}
+}
+
+// Below returns a function that reports whether the package of update i holds a
+// path, or something below it.
+func (x *Explainer) Below(i int) func(entry.Path) bool {
+	var all map[uint64]bool
+	return func(p entry.Path) bool {
+		u := &x.updates[i]
+		if u.Source == nil || x.failed[i] != nil {
+			return false
+		}
+		if all == nil {
+			all = map[uint64]bool{}
+			for at, err := range u.Source.Paths() {
+				if err != nil {
+					x.failed[i] = err
+					return false
+				}
+				for at = x.Place(at, u.New.Name); ; at = at.Dir() {
+					sum := maphash.String(x.seed, string(at))
+					if all[sum] {
+						break
+					}
+					if all[sum] = true; at == "/" {
+						break
+					}
+				}
+			}
+		}
+		return all[maphash.String(x.seed, string(p))]
 	}
 }

@@ -369,6 +369,9 @@ func (c *check) explainByPackages(ctx context.Context, e *explaining) (err error
 		c.remark(fmt.Sprintf("what is recorded of package %s explains nothing: %s", report.Escape(name), report.Prose(err.Error())))
 	}
 	e.by = append(e.by, packageExplainer{x, c.updating})
+	if len(c.limit) == 0 {
+		e.by = append(e.by, c.derivedBy(x, c.updating.list))
+	}
 	c.upgrades = append(c.upgrades, c.updating.list...)
 	return nil
 }

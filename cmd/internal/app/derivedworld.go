@@ -1,0 +1,185 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"intact/baseline/diff"
+	"intact/rules"
+	"intact/rules/derived"
+	"intact/rules/updates"
+	"intact/scanner"
+	"intact/scanner/entry"
+)
+
+// maxOwnerList bounds one list of files of a package, in bytes.
+const maxOwnerList = 64 << 20
+
+// derivedWorld implements derived.World and derived.Lister by what the scan found:
+// a file is verified where the scan found it as the baseline has it, or where a
+// signed package accounts for its change. It is for one goroutine.
+type derivedWorld struct {
+	c        *check
+	packages *updates.Explainer
+	x        *scanner.Examiner
+
+	asked   bool
+	known   bool     // the sets below are whole
+	changed *pathSet // paths that are not as the baseline has them
+	signed  *pathSet // those of them that a signed package accounts for
+	unseen  *pathSet // what was not looked at, with all below
+
+	owned map[entry.Path]string // by the path on the host; nil: not read yet
+}
+
+// derivedBy explains what packages of the updates made. A check of some paths has
+// not seen what such files are made of.
+func (c *check) derivedBy(x *updates.Explainer, list []updates.Update) rules.Explainer {
+	w := &derivedWorld{c: c, packages: x, x: scanner.NewExaminer(c.root, c.rate())}
+	var ts []derived.Transaction
+	for i := range list {
+		u := &list[i]
+		ts = append(ts, derived.Transaction{Source: u.Title(), ID: u.ID, By: u.By, When: u.When, Level: u.Level,
+			Packages: []string{u.New.Name}, Holds: x.Below(i), Upgrade: u.Level == rules.Signed})
+	}
+	return derived.New(w, ts)
+}
+
+// Read implements derived.World.
+func (w *derivedWorld) Read(ctx context.Context, p entry.Path, seen *entry.Entry, limit int64) ([]byte, bool) {
+	return w.c.contentOf(ctx, p, seen, limit)
+}
+
+// ask goes over all changes once.
+func (w *derivedWorld) ask(ctx context.Context) bool {
+	if w.asked {
+		return w.known
+	}
+	w.asked = true
+	w.changed, w.signed, w.unseen = newPathSet(), newPathSet(), newPathSet()
+	for c, err := range w.c.result.Changes() {
+		if err != nil || ctx.Err() != nil {
+			return false
+		}
+		w.changed.add(c.Path)
+		if c.Kind == diff.Unverified && c.Old == nil {
+			w.unseen.add(c.Path)
+		}
+		if explainable(c) && c.LinkOf == "" {
+			if x, ok := w.packages.Explain(ctx, c); ok && x.Level == rules.Signed {
+				w.signed.add(c.Path)
+			}
+		}
+	}
+	w.known = true
+	return true
+}
+
+// Verified implements derived.World.
+func (w *derivedWorld) Verified(ctx context.Context, p entry.Path) (owner string, ok bool) {
+	p, ok = w.real(p)
+	if !ok || !w.ask(ctx) {
+		return "", false
+	}
+	if w.changed.holds(p) {
+		ok = w.signed.holds(p)
+	} else if _, _, ok = w.c.gen.Lookup(p); ok {
+		for dir := p; ok && dir != "/"; dir = dir.Dir() {
+			ok = !w.unseen.holds(dir)
+		}
+	}
+	return w.owner(p), ok
+}
+
+func (w *derivedWorld) real(p entry.Path) (entry.Path, bool) {
+	to, _, exists, err := w.c.root.Resolve(p)
+	return to, err == nil && exists
+}
+
+// Look implements derived.World.
+func (w *derivedWorld) Look(ctx context.Context, p entry.Path) (*entry.Entry, bool) {
+	if !w.ask(ctx) {
+		return nil, false
+	}
+	if !w.changed.holds(p) {
+		e, _, ok := w.c.gen.Lookup(p)
+		return e, ok
+	}
+	l, err := w.x.Path(ctx, p, nil)
+	if err != nil {
+		return nil, false
+	}
+	return &l.Entry, true
+}
+
+// Reference implements derived.World.
+func (w *derivedWorld) Reference(ctx context.Context, p entry.Path, limit int64) ([]byte, bool) {
+	p, ok := w.real(p)
+	if !ok {
+		return nil, false
+	}
+	if _, ok := w.Verified(ctx, p); !ok {
+		return nil, false
+	}
+	e, ok := w.Look(ctx, p)
+	if !ok {
+		return nil, false
+	}
+	return w.c.contentOf(ctx, p, e, limit)
+}
+
+var errEnough = errors.New("more than was asked for")
+
+// List implements derived.Lister.
+func (w *derivedWorld) List(_ context.Context, dir entry.Path, limit int) (out []entry.Path, ok bool) {
+	err := w.c.root.List(dir, func(name string, k entry.Kind) error {
+		if k == entry.Dir {
+			return nil
+		}
+		if len(out) == limit {
+			return errEnough
+		}
+		out = append(out, dir.Join([]byte(name)))
+		return nil
+	})
+	if absent(err) {
+		return nil, true
+	}
+	slices.Sort(out)
+	return out, err == nil
+}
+
+// owner returns the package of dpkg that lists p, "" where none does, or where its
+// lists cannot be read.
+func (w *derivedWorld) owner(p entry.Path) string {
+	if w.owned == nil {
+		w.owned = map[entry.Path]string{}
+		const dir = entry.Path("/var/lib/dpkg/info")
+		_ = w.c.root.List(dir, func(name string, _ entry.Kind) error { // what cannot be read owns nothing
+			pkg, ok := strings.CutSuffix(name, ".list")
+			if !ok {
+				return nil
+			}
+			pkg, _, _ = strings.Cut(pkg, ":")
+			f, err := w.c.root.OpenFile(dir.Join([]byte(name)))
+			if err != nil {
+				return nil
+			}
+			defer f.Close()
+			b, err := io.ReadAll(io.LimitReader(f, maxOwnerList))
+			if err != nil {
+				return nil
+			}
+			for line := range strings.Lines(string(b)) {
+				if at, err := entry.NewPath(strings.TrimSuffix(line, "\n")); err == nil {
+					w.owned[w.packages.Place(at, pkg)] = pkg
+				}
+			}
+			return nil
+		})
+	}
+	return w.owned[p]
+}
