@@ -8,6 +8,7 @@ import (
 	"iter"
 	"sort"
 	"strings"
+	"sync/atomic"
 
 	"intact/scanner/digest"
 	"intact/scanner/entry"
@@ -28,6 +29,13 @@ type Manifest struct {
 	Len    int // entries
 	r      io.ReaderAt
 	pieces []piece
+	last   atomic.Pointer[loaded] // questions mostly come in the order of the tree
+}
+
+// loaded is a piece that was read again.
+type loaded struct {
+	off   int64
+	lines []string
 }
 
 // piece is a run of whole lines.
@@ -167,6 +175,9 @@ func (m *Manifest) entries(in *lineReader) error {
 
 // load reads a piece again.
 func (m *Manifest) load(p piece) ([]string, error) {
+	if l := m.last.Load(); l != nil && l.off == p.off {
+		return l.lines, nil
+	}
 	b := make([]byte, p.size)
 	if n, err := m.r.ReadAt(b, p.off); n < len(b) {
 		return nil, fmt.Errorf("read manifest: %w", err)
@@ -174,7 +185,9 @@ func (m *Manifest) load(p piece) ([]string, error) {
 	if digest.Sum(b) != p.sum {
 		return nil, fmt.Errorf("%w: it was changed meanwhile", ErrDigest)
 	}
-	return strings.Split(string(b[:len(b)-1]), "\n"), nil
+	lines := strings.Split(string(b[:len(b)-1]), "\n")
+	m.last.Store(&loaded{p.off, lines})
+	return lines, nil
 }
 
 func less(a, b entry.Path) bool { return bytes.Compare(a.Key(), b.Key()) < 0 }
