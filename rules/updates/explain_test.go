@@ -2,10 +2,8 @@ package updates_test
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"testing"
 
 	"intact/baseline/diff"
@@ -219,33 +217,4 @@ func TestSettled(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-}
-
-// BenchmarkExplain explains 100,000 changes by 20 packages.
-func BenchmarkExplain(b *testing.B) {
-	const packages, files = 20, 5000
-	var list []updates.Update
-	var changes []*diff.Change
-	for i := range packages {
-		p := pkg{files: map[entry.Path]updates.Said{}}
-		for j := range files {
-			at := entry.Path(fmt.Sprintf("/usr/lib/%02d/%s%d", i, strings.Repeat("x", 20), j))
-			p.files[at] = says("2")
-			changes = append(changes, changed(at, is("1"), is("2")))
-		}
-		name := fmt.Sprint("p", i)
-		list = append(list, updates.Update{Old: installed(name, "1"), New: installed(name, "2"), Level: rules.Signed, Source: p})
-	}
-	for b.Loop() {
-		x, err := updates.New(b.Context(), list, updates.Host{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, c := range changes {
-			if _, ok := x.Explain(b.Context(), c); !ok {
-				b.Fatal(c.Path)
-			}
-		}
-	}
-	b.ReportMetric(float64(len(changes)), "changes/op")
 }

@@ -241,7 +241,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if err := c.holdPackages(ctx); err != nil {
 		return c.broken(ctx, err)
 	}
-	if c.explain, err = c.newExplaining(ctx, opt.MaxRate); err != nil {
+	c.explain, err = c.newExplaining(ctx, opt.MaxRate)
+	defer c.updating.close()
+	if err != nil {
 		return c.broken(ctx, err)
 	}
 	if err := c.judge(ctx); err != nil {

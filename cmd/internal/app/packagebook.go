@@ -22,13 +22,14 @@ import (
 // maxBooks bounds the manifests that are known by name.
 const maxBooks = 100_000
 
-// books are the stored manifests of packages whose level is signed, by what they
-// are about. What is damaged vouches for nothing.
+// books are the stored manifests of packages, by what they are about. What is
+// damaged vouches for nothing.
 type books struct {
 	dir   string
-	names map[bookKey][]string
-	lost  int   // manifests that cannot be used
-	why   error // one of them
+	names map[bookKey][]string // of those that say that they are signed
+	weak  map[bookKey][]string // of all others
+	lost  int                  // manifests that cannot be used
+	why   error                // one of them
 }
 
 // bookKey names a package as the database does.
@@ -37,7 +38,7 @@ type bookKey struct{ name, arch, version string }
 // openBooks reads what the manifests say of themselves. A folder that is not there
 // holds none.
 func openBooks(ctx context.Context, dir string) (*books, error) {
-	b := &books{dir: dir, names: map[bookKey][]string{}}
+	b := &books{dir: dir, names: map[bookKey][]string{}, weak: map[bookKey][]string{}}
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -100,9 +101,11 @@ func (b *books) peek(name string) {
 		b.damaged(fmt.Errorf("manifest %q: %w", name, err))
 		return
 	}
+	k := bookKey{h.Package, h.Architecture, h.Version}
 	if h.Level == manifest.Signed {
-		k := bookKey{h.Package, h.Architecture, h.Version}
 		b.names[k] = append(b.names[k], name)
+	} else {
+		b.weak[k] = append(b.weak[k], name)
 	}
 }
 
@@ -115,31 +118,44 @@ func (b *books) key(o *pkgdb.Owner) bookKey {
 	return bookKey{name, arch, o.Version}
 }
 
-// read verifies a manifest and lets use look into it. One that is damaged, or
-// that is not what its head said, is as if it were not there.
-func (b *books) read(name string, k bookKey, use func(*manifest.Manifest) error) {
-	err := func() error {
-		f, size, err := b.open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
-		if err != nil {
-			return err
-		}
-		m, err := manifest.Open(sum, f, size)
-		if err != nil {
-			return err
-		}
-		archive := hex.EncodeToString(m.Head.Archive[:])
-		if h := &m.Head; h.Level != manifest.Signed || (bookKey{h.Package, h.Architecture, h.Version}) != k || !strings.HasPrefix(name, archive+"-") {
-			return errors.New("it is about another package than its name or its head says")
-		}
-		return use(m)
-	}()
+// verify opens a manifest and makes sure that it is what its name and its head
+// said. The caller closes the file when it asks the manifest no more.
+func (b *books) verify(name string, k bookKey) (m *manifest.Manifest, f *os.File, err error) {
+	f, size, err := b.open(name)
 	if err != nil {
-		b.damaged(fmt.Errorf("manifest %q: %w", name, err))
+		return nil, nil, err
+	}
+	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
+	if err == nil {
+		m, err = manifest.Open(sum, f, size)
+	}
+	if err == nil {
+		archive := hex.EncodeToString(m.Head.Archive[:])
+		if h := &m.Head; (bookKey{h.Package, h.Architecture, h.Version}) != k || !strings.HasPrefix(name, archive+"-") {
+			err = errors.New("it is about another package than its name or its head says")
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("manifest %q: %w", name, err)
+	}
+	return m, f, nil
+}
+
+// read lets use look into a manifest that is signed. One that is damaged is as if
+// it were not there.
+func (b *books) read(name string, k bookKey, use func(*manifest.Manifest) error) {
+	m, f, err := b.verify(name, k)
+	if err == nil {
+		defer f.Close()
+		if m.Head.Level != manifest.Signed {
+			err = fmt.Errorf("manifest %q: its head said that it is signed", name)
+		} else {
+			err = use(m)
+		}
+	}
+	if err != nil {
+		b.damaged(err)
 	}
 }
 

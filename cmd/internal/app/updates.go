@@ -2,10 +2,8 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"maps"
 	"os"
@@ -27,12 +25,8 @@ import (
 	"intact/scanner/entry"
 )
 
-// Bounds of the manifests that one check opens.
-const (
-	maxUpdates   = 1 << 14
-	maxRecorded  = 1 << 17 // manifests in the state folder
-	manifestHead = 4 << 10 // bytes in which the name of the package stands
-)
+// maxUpdates bounds the packages that explain at one check.
+const maxUpdates = 1 << 14
 
 // updating knows the packages that are in another version than in the baseline.
 // It keeps the manifests open that say what they hold.
@@ -61,50 +55,6 @@ func (x *updating) ExplainPackage(old, now pkgdb.Package) (rules.Explanation, bo
 	return rules.Explanation{}, false
 }
 
-// recordedManifest is a manifest in the state folder, by its head before it is verified.
-type recordedManifest struct{ name, pkg, version, arch string }
-
-// manifestsRecorded lists them. Their heads are read only to choose: whoever is
-// chosen is verified.
-func (s *session) manifestsRecorded() (list []recordedManifest, err error) {
-	dir := filepath.Join(s.store.Dir(), baseline.PackagesDir)
-	names, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range names {
-		if !f.Type().IsRegular() || !stateFile.MatchString(baseline.PackagesDir+"/"+f.Name()) || len(list) == maxRecorded {
-			continue
-		}
-		r := recordedManifest{name: f.Name()}
-		in, err := openPackage(filepath.Join(dir, f.Name()))
-		if err != nil {
-			continue
-		}
-		b, err := io.ReadAll(io.LimitReader(in, manifestHead))
-		in.Close()
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(b)) {
-			word, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-			switch word {
-			case "package":
-				r.pkg = value
-			case "version":
-				r.version = value
-			case "architecture":
-				r.arch = value
-			}
-		}
-		list = append(list, r)
-	}
-	return list, nil
-}
-
 // newUpdating finds what is recorded of each package that is another than the
 // baseline knows, and of those that came lately: what is put right again in a
 // package that was accepted is as its package has it.
@@ -124,14 +74,9 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	if len(moved) == 0 {
 		return u, nil
 	}
-	recorded, err := c.manifestsRecorded()
+	known, err := openBooks(ctx, filepath.Join(c.store.Dir(), baseline.PackagesDir))
 	if err != nil {
-		return u, fmt.Errorf("list folder of packages: %w", err)
-	}
-	byName := map[[3]string][]string{}
-	for _, r := range recorded {
-		k := [3]string{r.pkg, r.version, r.arch}
-		byName[k] = append(byName[k], r.name)
+		return u, err
 	}
 	rpms, err := c.rpmsMoved(ctx, moved)
 	if err != nil {
@@ -154,9 +99,9 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 				}
 			}
 		}
-		for _, name := range byName[[3]string{m.New.Name, m.New.Version, m.New.Arch}] {
-			if m.New.Kind == "dpkg" {
-				c.learn(u, &one, name)
+		if k := (bookKey{m.New.Name, m.New.Arch, m.New.Version}); m.New.Kind == "dpkg" {
+			for _, name := range slices.Concat(known.names[k], known.weak[k]) {
+				c.learn(u, &one, known, name, k)
 			}
 		}
 		if m.Old.Name != "" {
@@ -229,37 +174,19 @@ func (c *check) transactionTimes() (when, version map[string]string) {
 }
 
 // learn takes what a manifest says into one, unless it knows as much.
-func (c *check) learn(u *updating, one *updates.Update, name string) {
-	file := filepath.Join(c.store.Dir(), baseline.PackagesDir, name)
-	fail := func(err error) {
-		c.remark(fmt.Sprintf("what is recorded of package %s %s explains nothing: %s", report.Escape(one.New.Name), report.Escape(one.New.Version), report.Escape(err.Error())))
+func (c *check) learn(u *updating, one *updates.Update, known *books, name string, k bookKey) {
+	fail := func(why string) {
+		c.remark(fmt.Sprintf("what is recorded of package %s %s explains nothing: %s", report.Escape(k.name), report.Escape(k.version), report.Prose(why)))
 	}
-	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
+	m, f, err := known.verify(name, k)
 	if err != nil {
-		fail(err)
-		return
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		fail(err)
+		fail(err.Error())
 		return
 	}
 	u.opened = append(u.opened, f)
-	st, err := f.Stat()
-	if err != nil {
-		fail(err)
-		return
-	}
-	m, err := manifest.Open(sum, f, st.Size())
-	if err != nil {
-		fail(err)
-		return
-	}
 	h := &m.Head
-	if h.Package != one.New.Name || h.Version != one.New.Version || h.Architecture != one.New.Arch || h.Level == manifest.None {
-		if h.Level == manifest.None {
-			fail(errors.New(h.Reason))
-		}
+	if h.Level == manifest.None {
+		fail(h.Reason)
 		return
 	}
 	level, by := rules.Local, ""
