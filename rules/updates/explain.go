@@ -61,6 +61,11 @@ func New(ctx context.Context, updates []Update, h Host) (*Explainer, error) {
 			return nil, err
 		}
 	}
+	placed := map[entry.Path]Override{}
+	for p, o := range h.Overrides {
+		placed[x.Place(p, "")] = o
+	}
+	x.host.Overrides = placed
 	slices.SortFunc(x.holds, func(a, b holds) int { return cmp.Or(cmp.Compare(a.sum, b.sum), cmp.Compare(a.update, b.update)) })
 	slices.SortFunc(x.held, func(a, b held) int { return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.update, b.update)) })
 	return x, nil
@@ -145,7 +150,13 @@ func (x *Explainer) Explain(ctx context.Context, c *diff.Change) (best rules.Exp
 	}
 	switch c.Kind {
 	case diff.Removed:
-		x.gone(c.Path, func(u *Update) { take(u.Explanation(Kind)) })
+		x.gone(c.Path, func(u *Update) {
+			e := u.Explanation(Kind)
+			if e.Level == rules.Signed && c.Path.Under("/etc") {
+				e.Level = rules.Attributed // package managers leave configuration behind
+			}
+			take(e)
+		})
 		if !ok {
 			x.state(ctx, c, take)
 		}
@@ -164,7 +175,7 @@ func (x *Explainer) Explain(ctx context.Context, c *diff.Change) (best rules.Exp
 	may := func(u *Update) bool { return c.Kind != diff.Renamed || left[u] }
 	x.Holder(c.Path, func(u *Update, s *Said) bool {
 		if may(u) && x.accounts(ctx, s, c) {
-			take(u.Explanation(Kind))
+			take(x.weighed(u, s, c))
 		}
 		return true
 	})
@@ -175,6 +186,37 @@ func (x *Explainer) Explain(ctx context.Context, c *diff.Change) (best rules.Exp
 		x.state(ctx, c, take)
 	}
 	return best, ok
+}
+
+// weighed is what u says of a change that it accounts for. A signature vouches for
+// what the package brings, not for a way back from what an administrator chose and
+// the baseline accepted: an edited configuration, another mode in a package that
+// did not move.
+func (x *Explainer) weighed(u *Update, s *Said, c *diff.Change) rules.Explanation {
+	e := u.Explanation(Kind)
+	if e.Level != rules.Signed {
+		return e
+	}
+	const bytes = entry.Content | entry.Size | entry.Mtime | entry.Ctime | entry.Inode
+	switch {
+	case u.Old.Version == u.New.Version && (c.Kind != diff.Changed || c.Attrs&^bytes != 0 || s.Conffile),
+		s.Conffile && c.Old != nil && c.Attrs&(entry.Content|entry.Type) != 0 && !x.shipped(u, c):
+		e.Level = rules.Attributed
+	}
+	return e
+}
+
+// shipped reports whether what c replaced is what the old version brought.
+func (x *Explainer) shipped(u *Update, c *diff.Change) bool {
+	if u.Was == nil || c.Old.Have&entry.Content == 0 {
+		return false
+	}
+	for _, name := range x.spellings(c.Path, u.Old.Name) {
+		if s, ok, err := u.Was.Lookup(name); ok && err == nil {
+			return s.Known && c.Old.Kind == s.Kind && s.BLAKE3 == c.Old.Digest
+		}
+	}
+	return false
 }
 
 // gone calls do for each update that took p away: Old held it, and no package
@@ -197,8 +239,8 @@ func (x *Explainer) gone(p entry.Path, do func(*Update)) {
 
 // accounts reports whether what a package says is all that c shows.
 func (x *Explainer) accounts(ctx context.Context, s *Said, c *diff.Change) bool {
-	if s.Ghost {
-		return false
+	if s.Ghost || s.Kind == entry.Dir && c.Old != nil && c.Old.Kind == entry.Dir {
+		return false // package managers leave folders that are there as they are
 	}
 	e := *c.New
 	l := expect.Line{Path: c.Path, Kind: s.Kind, Mode: s.Mode, UID: s.UID, GID: s.GID, Size: s.Size, SHA256: s.SHA256, BLAKE3: s.BLAKE3, Known: s.Known, Target: []byte(s.Target)}

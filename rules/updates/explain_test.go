@@ -81,6 +81,8 @@ func held(paths ...entry.Path) iter.Seq[entry.Path] { return slices.Values(paths
 func toolUpdate() (updates.Update, updates.Host, string) {
 	suid := says("suid")
 	suid.Mode = 0o4755
+	low := says("low")
+	low.Mode = 0o4755
 	conf := says("conf 2")
 	conf.Mode, conf.Conffile = 0o644, true
 	link := updates.Said{Kind: entry.Symlink, User: "root", Group: "root", Target: "tool"}
@@ -92,22 +94,24 @@ func toolUpdate() (updates.Update, updates.Host, string) {
 		Old: installed("tool", "1"), New: installed("tool", "2"), Level: rules.Signed, ID: "sha256:aa", By: "Archive", When: "2026-11-27T02:30:00Z",
 		Source: pkg{files: map[entry.Path]updates.Said{
 			"/bin/tool": says("tool 2"), "/usr/bin/suid": suid, "/etc/tool.conf": conf, "/usr/bin/t": link, "/usr/bin/more": says("more"),
-			"/usr/bin/spool": daemon, "/usr/lib/ghost": ghost, "/usr/bin/over": says("over"),
+			"/usr/bin/spool": daemon, "/usr/lib/ghost": ghost, "/usr/share/dir": {Kind: entry.Dir, Mode: 0o755, User: "root", Group: "root"}, "/bin/low": low, "/usr/bin/over": says("over"),
 		}, controls: map[string]updates.Said{"postinst": says("postinst 2")}},
-		Held: held("/bin/tool", "/usr/share/gone", "/usr/bin/more"),
+		Held: held("/bin/tool", "/usr/share/gone", "/usr/bin/more", "/etc/gone"),
+		Was:  pkg{files: map[entry.Path]updates.Said{"/etc/tool.conf": says("conf 1")}},
 	}
-	list := "/.\n/bin/tool\n/usr/bin/suid\n/etc/tool.conf\n/usr/bin/t\n/usr/bin/more\n/usr/bin/spool\n/usr/lib/ghost\n/usr/bin/over\n"
+	list := "/.\n/bin/tool\n/usr/bin/suid\n/etc/tool.conf\n/usr/bin/t\n/usr/bin/more\n/usr/bin/spool\n/usr/lib/ghost\n/usr/bin/over\n/usr/share/dir\n/bin/low\n"
 	host := updates.Host{
 		Links:     map[entry.Path]entry.Path{"/bin": "/usr/bin"},
 		Diverted:  map[entry.Path]updates.Diversion{"/usr/bin/more": {To: "/usr/bin/more.real", By: "other"}},
-		Overrides: map[entry.Path]updates.Override{"/usr/bin/over": {User: "root", Group: "daemon", Mode: 0o2755}},
+		Overrides: map[entry.Path]updates.Override{"/bin/low": {User: "root", Group: "root", Mode: 0o755}, "/usr/bin/over": {User: "root", Group: "daemon", Mode: 0o2755}},
 		User:      func(id uint32) string { return map[uint32]string{1: "daemon", 7: "root"}[id] },
 		Group:     func(id uint32) string { return map[uint32]string{1: "daemon", 7: "root"}[id] },
 		Was:       func(p entry.Path) (*entry.Entry, bool) { return is("conf 1 edited"), p == "/etc/tool.conf" },
 		Read: func(_ context.Context, p entry.Path, seen *entry.Entry, _ int64) ([]byte, bool) {
 			return []byte(list), seen.Digest == digest.Sum([]byte(list))
 		},
-		Settled: func(d digest.Digest) bool { return d == digest.Sum([]byte("status 2")) },
+		SettledBefore: func(d digest.Digest) bool { return d == digest.Sum([]byte("status 1")) },
+		Settled:       func(d digest.Digest) bool { return d == digest.Sum([]byte("status 2")) },
 	}
 	return tool, host, list
 }
@@ -139,6 +143,13 @@ func TestExplain(t *testing.T) {
 		{"owner by name", changed("/usr/bin/spool", nil, with(is("spool"), func(e *entry.Entry) { e.UID, e.GID = 1, 1 })), "package"},
 		{"link", changed("/usr/bin/t", nil, &entry.Entry{Kind: entry.Symlink, Have: have | entry.Target, Target: []byte("tool")}), "package"},
 		{"link elsewhere", changed("/usr/bin/t", nil, &entry.Entry{Kind: entry.Symlink, Have: have | entry.Target, Target: []byte("/tmp/tool")}), ""},
+		{"conffile new, mode kept, of an edited one", changed("/etc/tool.conf", is("conf 1 edited"), with(is("conf 2"), func(e *entry.Entry) { e.Mode = 0o755 })), "attributed"},
+		{"folder as packaged", changed("/usr/share/dir", with(is(""), func(e *entry.Entry) { e.Kind, e.Mode = entry.Dir, 0o700 }), with(is(""), func(e *entry.Entry) { e.Kind = entry.Dir })), ""},
+		{"removed below etc", changed("/etc/gone", is("gone"), nil), "attributed"},
+		{"payload", changed("/var/lib/dpkg/triggers/payload", nil, plain("x")), ""},
+		{"interests", changed("/var/lib/dpkg/triggers/File", plain("a"), plain("b")), "loose"},
+		{"another copy of the status", changed("/var/lib/dpkg/status-old", plain("status 0"), plain("evil")), "loose"},
+		{"override under the other name", changed("/usr/bin/low", with(is("low"), func(e *entry.Entry) { e.Mode = 0o755 }), with(is("low"), func(e *entry.Entry) { e.Mode = 0o4755 })), ""},
 		{"conffile new, mode kept", changed("/etc/tool.conf", with(is("conf 1"), func(e *entry.Entry) { e.Mode = 0o600 }), with(is("conf 2"), func(e *entry.Entry) { e.Mode = 0o600 })), "package"},
 		{"conffile edited", changed("/etc/tool.conf", plain("conf 1"), plain("conf x")), ""},
 		{"conffile beside", changed("/etc/tool.conf.dpkg-dist", nil, plain("conf 2")), "package"},
@@ -178,6 +189,9 @@ func TestExplain(t *testing.T) {
 	for _, tt := range tests {
 		got, ok := x.Explain(t.Context(), tt.c)
 		level := rules.Signed
+		if tt.want == "loose" {
+			tt.want, level = updates.KindState, rules.Attributed
+		}
 		if tt.want == rules.Attributed {
 			tt.want, level = updates.Kind, rules.Attributed
 		}

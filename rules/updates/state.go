@@ -75,14 +75,18 @@ func (x *Explainer) state(ctx context.Context, c *diff.Change, take func(rules.E
 			if c.Kind == diff.Changed && plain(c) && c.New.Have&entry.Content != 0 && x.host.Settled != nil && x.host.Settled(c.New.Digest) {
 				x.all(take)
 			}
-		case "status-old", "available", "available-old", "diversions-old", "statoverride-old":
-			if c.Kind == diff.Removed || plain(c) {
+		case "status-old":
+			if c.New != nil && plain(c) && c.New.Have&entry.Content != 0 && x.host.SettledBefore != nil && x.host.SettledBefore(c.New.Digest) {
 				x.all(take)
+			} else {
+				x.loose(c, take)
 			}
+		case "available", "available-old", "diversions-old", "statoverride-old":
+			x.loose(c, take)
 		}
 	case dpkgDir.Join([]byte("triggers")):
-		if c.Kind == diff.Removed || plain(c) {
-			x.all(take)
+		if base := name[len(dpkgDir)+len("/triggers/"):]; base == "File" || base == "Unincorp" {
+			x.loose(c, take)
 		}
 	}
 }
@@ -95,6 +99,19 @@ func plain(c *diff.Change) bool {
 	const may = entry.Mode | entry.UID | entry.GID | entry.Size | entry.Content | entry.Mtime | entry.Ctime | entry.Inode
 	return e.Kind == entry.File && e.Have&need == need && e.Mode == 0o644 && e.UID == 0 && e.GID == 0 && c.Attrs&^may == 0 &&
 		(e.Have&entry.Caps == 0 || e.Caps == nil)
+}
+
+// loose attributes what dpkg writes anew, and nobody vouches for.
+func (x *Explainer) loose(c *diff.Change, take func(rules.Explanation)) {
+	if c.Kind != diff.Removed && !plain(c) {
+		return
+	}
+	x.all(func(e rules.Explanation) {
+		if e.Level == rules.Signed {
+			e.Level = rules.Attributed
+		}
+		take(e)
+	})
 }
 
 // all attributes c to all of the updates: it follows from each of them.
@@ -140,7 +157,7 @@ func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take 
 	s, has := u.Source.Control(ext)
 	switch {
 	case c.Kind == diff.Removed:
-		if !has && ext != "list" {
+		if !has && ext != "list" && ext != "md5sums" {
 			take(u.Explanation(Kind))
 		}
 	case has:

@@ -28,6 +28,9 @@ type Update struct {
 	When     string        // the transaction, RFC 3339; "" where it is not known
 	Source   Source        // what New holds, nil where that is not known
 
+	// Was is what Old held, by a signed manifest; nil: not known.
+	Was Source
+
 	// Held are the paths of Old, by a list that the baseline vouches for; nil:
 	// not known.
 	Held iter.Seq[entry.Path]
@@ -76,6 +79,8 @@ type Host struct {
 	// Settled reports whether the status of dpkg with this content says just what
 	// the baseline and the updates say.
 	Settled func(status digest.Digest) bool
+	// SettledBefore is Settled for the status that dpkg keeps of before.
+	SettledBefore func(status digest.Digest) bool
 
 	Contents rules.Contents
 }
