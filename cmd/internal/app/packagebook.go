@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ import (
 	"intact/baseline"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/manifest"
+	"intact/rules/pkgdb/pgp"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
@@ -28,6 +30,7 @@ type books struct {
 	dir   string
 	names map[bookKey][]string // of those that say that they are signed
 	weak  map[bookKey][]string // of all others
+	ring  func() *pgp.Keyring  // whose signatures count now
 	lost  int                  // manifests that cannot be used
 	why   error                // one of them
 }
@@ -37,8 +40,8 @@ type bookKey struct{ name, arch, version string }
 
 // openBooks reads what the manifests say of themselves. A folder that is not there
 // holds none.
-func openBooks(ctx context.Context, dir string) (*books, error) {
-	b := &books{dir: dir, names: map[bookKey][]string{}, weak: map[bookKey][]string{}}
+func openBooks(ctx context.Context, dir string, ring func() *pgp.Keyring) (*books, error) {
+	b := &books{dir: dir, ring: ring, names: map[bookKey][]string{}, weak: map[bookKey][]string{}}
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -131,7 +134,9 @@ func (b *books) verify(name string, k bookKey) (m *manifest.Manifest, f *os.File
 	}
 	if err == nil {
 		archive := hex.EncodeToString(m.Head.Archive[:])
-		if h := &m.Head; (bookKey{h.Package, h.Architecture, h.Version}) != k || !strings.HasPrefix(name, archive+"-") {
+		if h := &m.Head; h.Level == manifest.Signed && !b.pinned(h.Chain.Key) {
+			err = fmt.Errorf("it was signed by %q, which is no pinned key now", h.Chain.Key)
+		} else if (bookKey{h.Package, h.Architecture, h.Version}) != k || !strings.HasPrefix(name, archive+"-") {
 			err = errors.New("it is about another package than its name or its head says")
 		}
 	}
@@ -140,6 +145,11 @@ func (b *books) verify(name string, k bookKey) (m *manifest.Manifest, f *os.File
 		return nil, nil, fmt.Errorf("manifest %q: %w", name, err)
 	}
 	return m, f, nil
+}
+
+// pinned reports whether a key is one of those that count now.
+func (b *books) pinned(fingerprint string) bool {
+	return slices.ContainsFunc(b.ring().Keys(), func(k pgp.Key) bool { return k.Fingerprint == fingerprint })
 }
 
 // read lets use look into a manifest that is signed. One that is damaged is as if

@@ -139,7 +139,7 @@ func (c *check) holdPackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	list, wrong := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &c.statusSeen})
+	list, wrong := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &c.statusSeen, dpkgStatus})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

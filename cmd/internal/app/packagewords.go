@@ -47,7 +47,7 @@ type saying struct {
 func (s *session) newSayings(ctx context.Context) (*sayings, error) {
 	y := &sayings{s: s, users: readAccounts(s.root)}
 	var err error
-	if y.books, err = openBooks(ctx, filepath.Join(s.store.Dir(), baseline.PackagesDir)); err != nil {
+	if y.books, err = openBooks(ctx, filepath.Join(s.store.Dir(), baseline.PackagesDir), s.pinnedRing); err != nil {
 		return nil, err
 	}
 	if y.over, y.overErr = pkgdb.Overrides(ctx, packageRoot{s.root}); ctx.Err() != nil {

@@ -42,6 +42,7 @@ type session struct {
 	readReports map[report.Stored]judgement
 	remarked    []string     // notes for the report
 	rpmRing     *pgp.Keyring // see rpmKeys; nil until asked for
+	debRing     *pgp.Keyring // likewise of archives of Debian
 }
 
 // open reads the configuration and opens the root and the state folder.

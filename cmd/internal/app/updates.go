@@ -19,6 +19,7 @@ import (
 	"intact/rules/packages"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/manifest"
+	"intact/rules/pkgdb/pgp"
 	"intact/rules/pkgdb/transaction"
 	"intact/rules/updates"
 	"intact/scanner/digest"
@@ -26,7 +27,10 @@ import (
 )
 
 // maxUpdates bounds the packages that explain at one check.
-const maxUpdates = 1 << 14
+const maxUpdates = 1 << 12
+
+// maxAlike bounds the manifests of one package in one version that are opened.
+const maxAlike = 8
 
 // updating knows the packages that are in another version than in the baseline.
 // It keeps the manifests open that say what they hold.
@@ -74,7 +78,7 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	if len(moved) == 0 {
 		return u, nil
 	}
-	known, err := openBooks(ctx, filepath.Join(c.store.Dir(), baseline.PackagesDir))
+	known, err := openBooks(ctx, filepath.Join(c.store.Dir(), baseline.PackagesDir), c.pinnedRing)
 	if err != nil {
 		return u, err
 	}
@@ -100,9 +104,11 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 			}
 		}
 		if k := (bookKey{m.New.Name, m.New.Arch, m.New.Version}); m.New.Kind == "dpkg" {
-			for _, name := range slices.Concat(known.names[k], known.weak[k]) {
+			names := slices.Concat(known.names[k], known.weak[k])
+			for _, name := range names[:min(len(names), maxAlike)] {
 				c.learn(u, &one, known, name, k)
 			}
+			c.learnOld(u, &one, known)
 		}
 		if m.Old.Name != "" {
 			one.Held = c.heldBy(m.Old)
@@ -183,9 +189,9 @@ func (c *check) learn(u *updating, one *updates.Update, known *books, name strin
 		fail(err.Error())
 		return
 	}
-	u.opened = append(u.opened, f)
 	h := &m.Head
 	if h.Level == manifest.None {
+		f.Close()
 		fail(h.Reason)
 		return
 	}
@@ -196,12 +202,43 @@ func (c *check) learn(u *updating, one *updates.Update, known *books, name strin
 	}
 	now := rules.Explanation{Level: level}
 	if one.Source != nil && (&rules.Explanation{Level: one.Level}).Rank() >= now.Rank() {
+		f.Close()
 		return
 	}
+	u.opened = append(u.opened, f)
 	one.Level, one.By, one.ID, one.Source = level, by, h.Archive.String(), updates.Deb(m)
 	if one.When == "" && !h.Chain.Verified.IsZero() {
 		one.When = h.Chain.Verified.UTC().Format(time.RFC3339)
 	}
+}
+
+// learnOld finds what the version of the baseline held, by a signed manifest.
+func (c *check) learnOld(u *updating, one *updates.Update, known *books) {
+	k := bookKey{one.Old.Name, one.Old.Arch, one.Old.Version}
+	for _, name := range known.names[k][:min(len(known.names[k]), maxAlike)] {
+		m, f, err := known.verify(name, k)
+		if err != nil {
+			continue // what nobody knows vouches for nothing
+		}
+		if m.Head.Level == manifest.Signed && one.Was == nil {
+			one.Was = updates.Deb(m)
+			u.opened = append(u.opened, f)
+			continue
+		}
+		f.Close()
+	}
+}
+
+// pinnedRing is keyring where none that can be read pins no key.
+func (s *session) pinnedRing() *pgp.Keyring {
+	if s.debRing == nil {
+		var err error
+		if s.debRing, err = s.keyring(); err != nil {
+			s.remark("packages: no signature of an archive counts: " + report.Prose(err.Error()))
+			s.debRing = &pgp.Keyring{}
+		}
+	}
+	return s.debRing
 }
 
 // contentOf implements updates.Host.Read: the content is read again, and counts
@@ -230,7 +267,7 @@ func (c *check) vouchedFile(p entry.Path) ([]byte, bool) {
 }
 
 // packageHost is what the root says of itself.
-func (c *check) packageHost(u *updating) (updates.Host, error) {
+func (c *check) packageHost(ctx context.Context, u *updating) (updates.Host, error) {
 	h := updates.Host{User: c.users.User, Group: c.users.Group, Read: c.contentOf,
 		Diverted: map[entry.Path]updates.Diversion{}, Overrides: map[entry.Path]updates.Override{}}
 	h.Was = func(p entry.Path) (*entry.Entry, bool) { e, _, ok := c.gen.Lookup(p); return e, ok }
@@ -255,6 +292,7 @@ func (c *check) packageHost(u *updating) (updates.Host, error) {
 	}
 	settled := updates.Settled(slices.Collect(maps.Values(c.before)), c.installed, u.list)
 	h.Settled = func(d digest.Digest) bool { return settled && d == c.statusSeen }
+	h.SettledBefore = func(d digest.Digest) bool { return settled && c.settledBefore(ctx, d, u) }
 	return h, nil
 }
 
@@ -282,7 +320,7 @@ func (c *check) explainByPackages(ctx context.Context, e *explaining) (err error
 	if c.updating, err = c.newUpdating(ctx); err != nil || len(c.updating.list) == 0 {
 		return err
 	}
-	host, err := c.packageHost(c.updating)
+	host, err := c.packageHost(ctx, c.updating)
 	if err != nil {
 		c.remark("packages explain nothing: " + report.Prose(err.Error()))
 		return nil

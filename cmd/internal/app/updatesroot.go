@@ -1,8 +1,12 @@
 package app
 
 import (
+	"context"
 	"io"
+	"slices"
 
+	"intact/rules/pkgdb"
+	"intact/rules/updates"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
@@ -10,14 +14,22 @@ import (
 // statusRoot is a root of which the status of dpkg is summing up while it is read.
 type statusRoot struct {
 	packageRoot
-	sum *digest.Digest
+	sum    *digest.Digest
+	status entry.Path // the file that stands for the status
 }
+
+const (
+	dpkgStatusOld = entry.Path("/var/lib/dpkg/status-old")
+)
 
 // Open implements pkgdb.Root.
 func (r statusRoot) Open(p entry.Path) (io.ReadCloser, error) {
-	f, err := r.packageRoot.Open(p)
-	if err != nil || p != "/var/lib/dpkg/status" {
-		return f, err
+	if p != dpkgStatus {
+		return r.packageRoot.Open(p)
+	}
+	f, err := r.packageRoot.Open(r.status)
+	if err != nil {
+		return nil, err
 	}
 	return &summing{f, digest.New(), r.sum}, nil
 }
@@ -37,4 +49,28 @@ func (s *summing) Read(b []byte) (int, error) {
 func (s *summing) Close() error {
 	*s.sum = s.hash.Sum()
 	return s.ReadCloser.Close()
+}
+
+// settledBefore reports whether the copy that dpkg keeps of the status before has
+// the content d, and says nothing of packages but what the baseline knows, is true
+// now, or is about one of the updates.
+func (c *check) settledBefore(ctx context.Context, d digest.Digest, u *updating) bool {
+	var sum digest.Digest
+	list, err := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &sum, dpkgStatusOld})
+	if err != nil || sum != d {
+		return false
+	}
+	known := map[digest.Digest]bool{}
+	for _, p := range c.before {
+		known[p.Stanza] = true
+	}
+	for _, p := range c.installed {
+		known[p.Stanza] = true
+	}
+	for i := range list {
+		if !known[list[i].Stanza] && !slices.ContainsFunc(u.list, func(u updates.Update) bool { return u.New.Name == list[i].Name || u.Old.Name == list[i].Name }) {
+			return false
+		}
+	}
+	return true
 }
