@@ -199,7 +199,8 @@ func (x *Explainer) weighed(u *Update, s *Said, c *diff.Change) rules.Explanatio
 	}
 	const bytes = entry.Content | entry.Size | entry.Mtime | entry.Ctime | entry.Inode
 	switch {
-	case u.Old.Version == u.New.Version && (c.Kind != diff.Changed || c.Attrs&^bytes != 0 || s.Conffile),
+	case x.host.Doubted,
+		u.Old.Version == u.New.Version && (c.Kind != diff.Changed || c.Attrs&^bytes != 0 || s.Conffile),
 		s.Conffile && c.Old != nil && c.Attrs&(entry.Content|entry.Type) != 0 && !x.shipped(u, c):
 		e.Level = rules.Attributed
 	}

@@ -68,8 +68,11 @@ type Host struct {
 	Links     map[entry.Path]entry.Path // folders through which packages spell paths, /bin to /usr/bin
 	Diverted  map[entry.Path]Diversion  // by the path that packages list
 	Overrides map[entry.Path]Override   // of dpkg-statoverride(1)
-	User      func(uid uint32) string   // "" where it has none
-	Group     func(gid uint32) string
+	// Doubted says that there are diversions or overrides which the baseline does
+	// not vouch for: nothing is signed then.
+	Doubted bool
+	User    func(uid uint32) string // "" where it has none
+	Group   func(gid uint32) string
 
 	// Was returns what the baseline has at a path.
 	Was func(p entry.Path) (*entry.Entry, bool)

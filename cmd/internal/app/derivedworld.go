@@ -35,15 +35,47 @@ type derivedWorld struct {
 	owned map[entry.Path]string // by the path on the host; nil: not read yet
 }
 
-// derivedBy explains what packages of the updates made. A check of some paths has
+// whole reports whether no file of the package of u is known to be another than
+// the package holds: one that changed is accounted for, and one that did not is
+// the new version's. Configuration and folders are the administrator's.
+func (w *derivedWorld) whole(ctx context.Context, u *updates.Update) bool {
+	if !w.ask(ctx) {
+		return false
+	}
+	for p, err := range u.Source.Paths() {
+		if err != nil {
+			return false
+		}
+		s, ok, err := u.Source.Lookup(p)
+		if err != nil {
+			return false
+		}
+		if !ok || s.Conffile || s.Ghost || s.Kind == entry.Dir {
+			continue
+		}
+		at := w.packages.Place(p, u.New.Name)
+		if w.changed.holds(at) {
+			if !w.signed.holds(at) {
+				return false
+			}
+			continue
+		}
+		e, _, ok := w.c.gen.Lookup(at)
+		if ok && (e.Kind != s.Kind || s.Known && e.Have&entry.Content != 0 && e.Digest != s.BLAKE3) {
+			return false
+		}
+	}
+	return true
+}
+
+// explainer explains what packages of the updates made. A check of some paths has
 // not seen what such files are made of.
-func (c *check) derivedBy(x *updates.Explainer, list []updates.Update) rules.Explainer {
-	w := &derivedWorld{c: c, packages: x, x: scanner.NewExaminer(c.root, c.rate())}
+func (w *derivedWorld) explainer(list []updates.Update) rules.Explainer {
 	var ts []derived.Transaction
 	for i := range list {
 		u := &list[i]
 		ts = append(ts, derived.Transaction{Source: u.Title(), ID: u.ID, By: u.By, When: u.When, Level: u.Level,
-			Packages: []string{u.New.Name}, Holds: x.Below(i), Upgrade: u.Level == rules.Signed})
+			Packages: []string{u.New.Name}, Holds: w.packages.Below(i), Upgrade: u.Level == rules.Signed})
 	}
 	return derived.New(w, ts)
 }

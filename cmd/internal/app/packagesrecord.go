@@ -188,8 +188,8 @@ func packageItself(err error) bool {
 		func(target error) bool { return errors.Is(err, target) })
 }
 
-// store writes a manifest, unless one of the same file is there that says as
-// much, and returns its name. What said less is replaced.
+// store writes a manifest, unless one of the same file is there that says more,
+// and returns its name. What says as much, or less, is replaced.
 func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 	prefix := hex.EncodeToString(p.Head.Archive[:]) + "-"
 	list, err := os.ReadDir(r.dir)
@@ -202,7 +202,10 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 			name := filepath.Join(r.dir, f.Name())
 			old = append(old, name)
 			if m, err := openManifest(name); err == nil && saysAsMuch(m, p.Head.Level) {
-				return f.Name(), " (recorded before as " + string(m) + ")", nil
+				note = " (recorded before as " + string(m) + ")"
+				if m != p.Head.Level {
+					return f.Name(), note, nil
+				} // else what was verified just now is what counts
 			}
 		}
 	}
@@ -230,7 +233,7 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 			_ = os.Remove(name) // it says less, and the next record tries again
 		}
 	}
-	return filepath.Base(to), "", nil
+	return filepath.Base(to), note, nil
 }
 
 // saysAsMuch reports whether an old level stays beside a new one of the same

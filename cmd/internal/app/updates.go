@@ -22,6 +22,7 @@ import (
 	"intact/rules/pkgdb/pgp"
 	"intact/rules/pkgdb/transaction"
 	"intact/rules/updates"
+	"intact/scanner"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
@@ -47,16 +48,6 @@ func (u *updating) close() {
 	for _, f := range u.opened {
 		f.Close()
 	}
-}
-
-// ExplainPackage implements PackageExplainer: by what explains its files.
-func (x *updating) ExplainPackage(old, now pkgdb.Package) (rules.Explanation, bool) {
-	for i := range x.list {
-		if u := &x.list[i]; u.Old == old && u.New == now && u.Source != nil {
-			return u.Explanation(updates.Kind), true
-		}
-	}
-	return rules.Explanation{}, false
 }
 
 // newUpdating finds what is recorded of each package that is another than the
@@ -271,6 +262,10 @@ func (c *check) packageHost(ctx context.Context, u *updating) (updates.Host, err
 	h := updates.Host{User: c.users.User, Group: c.users.Group, Read: c.contentOf,
 		Diverted: map[entry.Path]updates.Diversion{}, Overrides: map[entry.Path]updates.Override{}}
 	h.Was = func(p entry.Path) (*entry.Entry, bool) { e, _, ok := c.gen.Lookup(p); return e, ok }
+	h.Doubted = c.doubted("/var/lib/dpkg/diversions") || c.doubted("/var/lib/dpkg/statoverride")
+	if h.Doubted {
+		c.remark("the diversions or overrides of dpkg are not as the baseline has them: packages explain nothing as signed")
+	}
 	var err error
 	if h.Links, err = pkgdb.Links(packageRoot{c.root}); err != nil {
 		return h, err
@@ -313,6 +308,23 @@ func (c *check) heldBy(old pkgdb.Package) iter.Seq[entry.Path] {
 type packageExplainer struct {
 	*updates.Explainer
 	*updating
+	world *derivedWorld
+	ctx   context.Context // of the check, within which it is asked
+}
+
+// ExplainPackage implements PackageExplainer: by what explains its files, and no
+// better than attributed where one of them is not the package's.
+func (p packageExplainer) ExplainPackage(old, now pkgdb.Package) (rules.Explanation, bool) {
+	for i := range p.list {
+		if u := &p.list[i]; u.Old == old && u.New == now && u.Source != nil {
+			e := u.Explanation(updates.Kind)
+			if e.Level == rules.Signed && !p.world.whole(p.ctx, u) {
+				e.Level = rules.Attributed
+			}
+			return e, true
+		}
+	}
+	return rules.Explanation{}, false
 }
 
 // explainByPackages lets packages explain that are another than the baseline knows.
@@ -333,9 +345,10 @@ func (c *check) explainByPackages(ctx context.Context, e *explaining) (err error
 	for name, err := range x.Failed() {
 		c.remark(fmt.Sprintf("what is recorded of package %s explains nothing: %s", report.Escape(name), report.Prose(err.Error())))
 	}
-	e.by = append(e.by, packageExplainer{x, c.updating})
+	w := &derivedWorld{c: c, packages: x, x: scanner.NewExaminer(c.root, c.rate())}
+	e.by = append(e.by, packageExplainer{x, c.updating, w, ctx})
 	if len(c.limit) == 0 {
-		e.by = append(e.by, c.derivedBy(x, c.updating.list))
+		e.by = append(e.by, w.explainer(c.updating.list))
 	}
 	c.upgrades = append(c.upgrades, c.updating.list...)
 	return nil

@@ -74,3 +74,21 @@ func (c *check) settledBefore(ctx context.Context, d digest.Digest, u *updating)
 	}
 	return true
 }
+
+// doubted reports whether a file has something in it, or had, that the baseline does
+// not vouch for.
+func (c *check) doubted(p entry.Path) bool {
+	if _, ok := c.vouchedFile(p); ok {
+		return false
+	}
+	if e, _, had := c.gen.Lookup(p); had && (e.Have&entry.Content == 0 || e.Size > 0) {
+		return true
+	}
+	f, err := c.root.OpenFile(p)
+	if err != nil {
+		return !absent(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	return err != nil || st.Size() > 0
+}
