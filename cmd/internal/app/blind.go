@@ -165,3 +165,25 @@ func (s *blindSink) words() string {
 	return fmt.Sprintf("%s, among them %d with setuid or setgid, %d with capabilities, %s",
 		counted(int(s.entries.Load()), "path"), s.setuid.Load(), s.caps.Load(), counted(int(s.devices.Load()), "device node"))
 }
+
+// broken ends a run that could not be completed: the report says so.
+func (c *check) broken(ctx context.Context, cause error) (Outcome, error) {
+	if trust(cause) {
+		c.paper.abort()
+		return c.untrusted(ctx, cause)
+	}
+	t := report.Trailer{Verdict: report.Failed, Reason: cause.Error()}
+	code := ExitIncomplete
+	if ctx.Err() != nil {
+		t.Verdict, t.Reason, code = report.Interrupted, "", ExitInterrupted
+	}
+	c.out.Add(code)
+	t.Exit, t.Exits = c.out.Exit(), c.out.Exits()
+	if err := c.paper.end(t, c.o.Output); err != nil {
+		return c.out, errors.Join(cause, err)
+	}
+	if code == ExitInterrupted {
+		return c.out, nil
+	}
+	return c.out, &codeError{c.out.Exit(), cause}
+}

@@ -23,15 +23,16 @@ import (
 
 // CheckOptions of Check.
 type CheckOptions struct {
-	Paths      []string // only these and what lies below; none: everything
-	FailOn     string   // severity, "" for the configured one
-	Only, Skip []string // rule sets
-	ExpectRoot string   // the root that the baseline must have
-	Baseline   string   // an export in the place of the state folder's baseline
-	NoState    bool     // nothing is written to the state folder
-	Quick      bool     // files with the times of the baseline need not be read
-	LeaveOut   []string // attributes that are not compared: they do not survive a copy
-	SecondLook string   // how many files to read past the page cache too: 1% or a number; "": none
+	Paths      []string       // only these and what lies below; none: everything
+	FailOn     string         // severity, "" for the configured one
+	Only, Skip []string       // rule sets
+	ExpectRoot string         // the root that the baseline must have
+	Baseline   string         // an export in the place of the state folder's baseline
+	NoState    bool           // nothing is written to the state folder
+	Quick      bool           // files with the times of the baseline need not be read
+	LeaveOut   []string       // attributes that are not compared: they do not survive a copy
+	SecondLook string         // how many files to read past the page cache too: 1% or a number; "": none
+	Wait       *time.Duration // for a running transaction of packages; nil: as configured
 	Output     Output
 }
 
@@ -58,6 +59,9 @@ func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
 	if s.cfgErr != nil {
 		e.warn("%v", s.cfgErr)
 		c.out.Add(ExitUsage)
+	}
+	if !c.await(ctx) {
+		return Done(ExitInterrupted), nil
 	}
 	if !o.NoState {
 		if err := c.ready(ctx); err != nil {
@@ -111,6 +115,7 @@ type check struct {
 	drift    []rules.Finding // about the policy
 	trusts   []rules.Finding // about signatures
 	holding
+	transactionWait
 	unheld  []entry.Path    // parts of intact itself that could not be read, but the configuration
 	by      baseline.Signed // who signed the baseline
 	quick   *quick
@@ -235,6 +240,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if err := c.lookAgain(ctx, opt); err != nil {
 		return c.broken(ctx, err)
 	}
+	c.awaited()
 	if c.result.Counts().All() > manyChanges {
 		defer collectLess()()
 	}
@@ -305,26 +311,4 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	c.rows = append(c.rows, comp.GapRows()...)
 	c.result, err = spool.Finish(ctx, c.leaveOut())
 	return err
-}
-
-// broken ends a run that could not be completed: the report says so.
-func (c *check) broken(ctx context.Context, cause error) (Outcome, error) {
-	if trust(cause) {
-		c.paper.abort()
-		return c.untrusted(ctx, cause)
-	}
-	t := report.Trailer{Verdict: report.Failed, Reason: cause.Error()}
-	code := ExitIncomplete
-	if ctx.Err() != nil {
-		t.Verdict, t.Reason, code = report.Interrupted, "", ExitInterrupted
-	}
-	c.out.Add(code)
-	t.Exit, t.Exits = c.out.Exit(), c.out.Exits()
-	if err := c.paper.end(t, c.o.Output); err != nil {
-		return c.out, errors.Join(cause, err)
-	}
-	if code == ExitInterrupted {
-		return c.out, nil
-	}
-	return c.out, &codeError{c.out.Exit(), cause}
 }

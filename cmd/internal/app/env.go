@@ -41,6 +41,8 @@ type Env struct {
 	Hooks    []string // patterns of the files that start intact; nil: selfGlobs
 	Crontabs []string // patterns of the crontabs that may name intact; nil: crontabs
 
+	PackageLocks []string // what package managers lock on the live host; nil: packageLocks
+
 	Explainers []rules.Explainer // asked besides the manifests of what is expected
 
 	Quiet     bool

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" || len(os.Args) > 1 && os.Args[1] == "scan-mount" {
 		os.Exit(cli.Main(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}
+	if name := os.Getenv(lockEnv); name != "" {
+		os.Exit(holdLock(name))
+	}
 	os.Exit(m.Run())
 }
 
@@ -56,6 +59,7 @@ type site struct {
 	hooks  []string      // app.Env.Hooks
 	tabs   []string      // app.Env.Crontabs
 	known  []rules.Explainer
+	locks  []string // app.Env.PackageLocks
 }
 
 // newSite makes an empty tree that the lines of the policy select. Each $T in
@@ -93,7 +97,7 @@ func (s *site) write(name, text string) {
 
 func (s *site) env(stdout, stderr io.Writer) *app.Env {
 	return &app.Env{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "test",
-		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks, Crontabs: s.tabs, Explainers: s.known,
+		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks, Crontabs: s.tabs, Explainers: s.known, PackageLocks: append([]string{}, s.locks...),
 		Config: s.config, State: s.state, Root: "/", Workers: 3}
 }
 

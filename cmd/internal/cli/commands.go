@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -69,15 +70,34 @@ func (p *program) checkCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-state", Usage: "write nothing to the state folder"},
 			&cli.BoolFlag{Name: "quick", Usage: "leave files unread whose size, times and inode are as in the baseline, but for a random share; the verdict says so"},
 			&cli.StringFlag{Name: "second-look", Usage: "read a random `SHARE` of the unchanged files, as 1% or a number of them, past the page cache too: does the disk hold what the system shows?"},
+			waitFlag,
 		}, outputFlags...),
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
+			wait, err := waited(c)
+			if err != nil {
+				return app.Outcome{}, err
+			}
 			return app.Check(p.ctx, &p.env, app.CheckOptions{
 				Paths: c.Args().Slice(), FailOn: c.String("fail-on"), Only: sets(c.StringSlice("only")), Skip: sets(c.StringSlice("skip")),
 				ExpectRoot: c.String("expect-root"), Baseline: c.String("baseline"), NoState: c.Bool("no-state"), Quick: c.Bool("quick"),
-				LeaveOut: sets(c.StringSlice("leave-out")), SecondLook: c.String("second-look"), Output: output(c),
+				LeaveOut: sets(c.StringSlice("leave-out")), SecondLook: c.String("second-look"), Wait: wait, Output: output(c),
 			})
 		}),
 	}
+}
+
+var waitFlag = &cli.DurationFlag{Name: "wait", Usage: "wait up to `TIME` for a running transaction of dpkg or rpm; 0: not at all (default: 15m, or as configured)", DefaultText: "configured"}
+
+// waited reads waitFlag, nil where it is not given.
+func waited(c *cli.Context) (*time.Duration, error) {
+	d := c.Duration(waitFlag.Name)
+	switch {
+	case !c.IsSet(waitFlag.Name):
+		return nil, nil
+	case d < 0 || d > app.MaxWait:
+		return nil, &usage{fmt.Errorf("--wait: want 0s to %v, not %v", app.MaxWait, d)}
+	}
+	return &d, nil
 }
 
 // sets splits the names of rule sets or attributes, which hold no commas.

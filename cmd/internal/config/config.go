@@ -27,6 +27,7 @@
 //	packages:
 //	  rpm_keys: [/…]         # files of OpenPGP keys whose packages count as signed
 //	  keyrings: [/…]         # OpenPGP keys of archives, the default: DebianKeyring
+//	  wait: 15m              # for a running transaction, 0s … 24h
 //	accept: signed           # upgrades of packages, without a person; the default: none
 //	expect_root: blake3:…    # the root that the baseline must have, or a file with it
 //
@@ -129,7 +130,7 @@ func Load(o Options) (*Config, error) {
 		o.Getenv = os.Getenv
 	}
 	standard := Quick{Share: quickShare, Every: quickEvery}
-	c := &Config{FailOn: rules.Low, Quick: standard}
+	c := &Config{FailOn: rules.Low, Quick: standard, Packages: Packages{Wait: standardWait}}
 	files, stateErr := c.places(o)
 	err := errors.Join(files.err, c.read(files, o.UID))
 	if o.State != "" {

@@ -132,7 +132,7 @@ func TestLoadSettings(t *testing.T) {
 		t.Errorf("got policy %+v", p)
 	}
 	got.Policy = nil
-	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Quick: Quick{10, 7}, Sources: []string{name}}
+	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Quick: Quick{10, 7}, Packages: Packages{Wait: 15 * time.Minute}, Sources: []string{name}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

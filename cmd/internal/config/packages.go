@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"intact/scanner/strict"
 )
@@ -13,7 +14,14 @@ import (
 type Packages struct {
 	RPMKeys  []string // absolute names of files with OpenPGP keys
 	Keyrings []string // the same, of archives of Debian; none: DebianKeyring
+
+	Wait time.Duration // how long a check waits for a running transaction; 0: not at all
 }
+
+// MaxWait bounds Packages.Wait: a check that never comes looks like a clean host.
+const MaxWait = 24 * time.Hour
+
+const standardWait = 15 * time.Minute
 
 // DebianKeyring is the file that counts where no other is configured.
 const DebianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -47,7 +55,23 @@ func (c *Config) packages(root *strict.Node) {
 	if v := n.Get("keyrings"); v != nil {
 		c.Packages.Keyrings = keyFiles(v)
 	}
+	if v := n.Get("wait"); v != nil {
+		c.Packages.wait(v)
+	}
 	n.Unknown()
+}
+
+func (p *Packages) wait(n *strict.Node) {
+	text := n.Text()
+	d, err := time.ParseDuration(text)
+	switch {
+	case !n.IsText():
+		return // which Text recorded
+	case err != nil || d < 0 || d > MaxWait:
+		n.Errorf("%s is not a time between 0s and 24h, such as 15m", strict.Printable(text))
+	default:
+		p.Wait = d
+	}
 }
 
 // rpm takes what concerns packages of rpm.

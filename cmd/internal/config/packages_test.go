@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPackages(t *testing.T) {
@@ -30,6 +31,33 @@ func TestPackages(t *testing.T) {
 		}
 		if err == nil && !slices.Equal(c.Packages.RPMKeys, tt.want) {
 			t.Errorf("%q: %q", tt.text, c.Packages.RPMKeys)
+		}
+	}
+}
+
+func TestPackagesWait(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want time.Duration
+		err  string
+	}{
+		{"", 15 * time.Minute, ""},
+		{"packages: {}\n", 15 * time.Minute, ""},
+		{"packages: {wait: 0s}\n", 0, ""},
+		{"packages: {wait: 90s}\n", 90 * time.Second, ""},
+		{"packages: {wait: 24h}\n", 24 * time.Hour, ""},
+		{"packages: {wait: 24h1s}\n", 0, "intact.yaml:3:18: 24h1s is not a time"},
+		{"packages: {wait: -1s}\n", 0, "intact.yaml:3:18"},
+		{"packages: {wait: 15}\n", 0, "intact.yaml:3:18"},
+		{"packages: {wait: }\n", 0, "intact.yaml:3:"},
+		{"packages: {wait: [1s]}\n", 0, "intact.yaml:3:18"},
+	} {
+		c, err := Load(asUser(write(t, map[string]string{"intact/intact.yaml": etc + tt.text})))
+		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%q: %v", tt.text, err)
+		}
+		if err == nil && c.Packages.Wait != tt.want {
+			t.Errorf("%q: %v", tt.text, c.Packages.Wait)
 		}
 	}
 }
