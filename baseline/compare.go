@@ -41,7 +41,7 @@ type Comparer struct {
 	gaps    *gapSet
 	err     error
 	listed  []uint64 // hashes of the listed directories, sorted; set by Finish
-	limit   []entry.Path
+	limit   *entry.Parts
 }
 
 var _ scanner.Sink = (*Comparer)(nil)
@@ -82,7 +82,7 @@ func (g *Generation) Compare(spool Spool, workers int) *Comparer {
 
 // Limit says that only these paths and what lies below them are scanned.
 // Nothing is concluded about the rest. It comes before the first Dir.
-func (c *Comparer) Limit(paths []entry.Path) { c.limit = paths }
+func (c *Comparer) Limit(paths []entry.Path) { c.limit = entry.NewParts(paths) }
 
 // Gap remembers g.
 func (c *Comparer) Gap(_ int, g scanner.Gap) error { return c.gaps.add(g) }

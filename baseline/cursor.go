@@ -253,6 +253,34 @@ func (g *Generation) Lookup(path entry.Path) (*entry.Entry, entry.Set, bool) {
 	return e.Clone(), g.sets[e.Set], true
 }
 
+// LookupNames finds entries of one directory by their names, which are sorted,
+// and reads each stored part once. Of names that the baseline lacks nothing is
+// returned, of one that is damaged neither: see Err.
+func (g *Generation) LookupNames(dir entry.Path, names [][]byte) (found []entry.Entry) {
+	key := dir.Key()
+	for len(names) > 0 {
+		n, err := g.partOf(key, names[0])
+		var b *entry.Block
+		if err == nil {
+			b, err = g.part(key, n)
+		}
+		if err != nil {
+			g.fault.CompareAndSwap(nil, &err)
+			return nil
+		}
+		if b == nil {
+			return found
+		}
+		for len(names) > 0 && (b.Next == nil || bytes.Compare(names[0], b.Next) < 0) {
+			if i, ok := search(b.Entries, names[0]); ok {
+				found = append(found, *b.Entries[i].Clone())
+			}
+			names = names[1:]
+		}
+	}
+	return found
+}
+
 func (g *Generation) find(dirKey, name []byte) (*entry.Entry, error) {
 	n, err := g.partOf(dirKey, name)
 	if err != nil {

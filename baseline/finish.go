@@ -188,10 +188,7 @@ func (f *finisher) unvisited(ctx context.Context) error {
 }
 
 // outside reports whether dir was not asked for: see Limit.
-func (f *finisher) outside(dir entry.Path) bool {
-	limit := f.c.limit
-	return len(limit) > 0 && !slices.ContainsFunc(limit, func(l entry.Path) bool { return dir.Under(l) })
-}
+func (f *finisher) outside(dir entry.Path) bool { return !f.c.limit.Hold(dir) }
 
 func (f *finisher) directory(key []byte, part uint32) error {
 	b, err := f.c.g.part(key, part)

@@ -63,7 +63,7 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 		return
 	}
 	at := &place{parent: l.t.place, name: bytes.Clone(n), seen: objectID{st.Device, st.Inode}, mount: mountOf(st)}
-	t := &task{place: at, path: path, state: state, mount: mount, pseudo: pseudo, free: l.w.opt.free(path), budget: l.w.budget.of(d, path, l.t.budget)}
+	t := &task{place: at, path: path, state: state, mount: mount, pseudo: pseudo, free: l.w.free(path), budget: l.w.budget.of(d, path, l.t.budget)}
 	if open != nil {
 		l.w.places.keep(at, open)
 	}

@@ -297,7 +297,7 @@ func (w *worker) partDone(j *job) {
 // one handles one name of the listing.
 func (l *listing) one(n dirfd.Name, kind entry.Kind) {
 	name := n.Bytes()
-	if !l.t.free && !l.w.opt.leads(l.t.path.Join(name)) {
+	if !l.t.free && !l.w.leads(l.t.path.Join(name)) {
 		return
 	}
 	if l.w.opt.Own != nil && !l.points[string(name)] && l.w.opt.Own(l.t.path, name) && l.inert(n) {

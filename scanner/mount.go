@@ -2,7 +2,6 @@ package scanner
 
 import (
 	"fmt"
-	"slices"
 
 	"intact/scanner/dirfd"
 	"intact/scanner/entry"
@@ -16,14 +15,10 @@ func (o *Options) hidden(p entry.Path) bool {
 }
 
 // free reports whether all of directory p is looked at.
-func (o *Options) free(p entry.Path) bool {
-	return len(o.Limit) == 0 || slices.ContainsFunc(o.Limit, func(l entry.Path) bool { return p.Under(l) })
-}
+func (s *scan) free(p entry.Path) bool { return s.limits.Hold(p) }
 
 // leads reports whether p is a limit, or lies above one.
-func (o *Options) leads(p entry.Path) bool {
-	return slices.ContainsFunc(o.Limit, func(l entry.Path) bool { return l.Under(p) })
-}
+func (s *scan) leads(p entry.Path) bool { return s.limits.Lead(p) }
 
 // mountPoint handles a name that the mount table calls a mount point. Nothing
 // is asked of the file system mounted there before its type is known.

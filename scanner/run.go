@@ -32,7 +32,7 @@ func Run(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options, old
 	root := r.Dir()
 	state := p.Start()
 	s.places.root = root
-	t := &task{dir: root.Hold(), place: &place{}, path: "/", state: &state, free: o.free("/")}
+	t := &task{dir: root.Hold(), place: &place{}, path: "/", state: &state, free: s.free("/")}
 	var st dirfd.Stat
 	if err := root.StatSelf(&st); err != nil {
 		t.release()
@@ -66,6 +66,7 @@ type scan struct {
 	pol    *policy.Effective
 	sets   entry.Sets
 	opt    Options
+	limits *entry.Parts // of opt.Limit
 	old    Prior
 	sink   Sink
 	obs    []Observer
@@ -142,7 +143,7 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	s := &scan{ctx: ctx, stop: stop, root: r, pol: p, sets: p.Sets(), opt: o, old: old, sink: sink, obs: obs,
-		rate: newLimiter(o.MaxRate), widened: map[string]int64{}, narrow: map[string]int64{}}
+		limits: entry.NewParts(o.Limit), rate: newLimiter(o.MaxRate), widened: map[string]int64{}, narrow: map[string]int64{}}
 	if s.atRest = o.atRest; s.atRest == 0 {
 		s.atRest = atRest
 	}

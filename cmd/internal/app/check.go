@@ -285,7 +285,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	opt.Hidden, opt.Limit = hidden, c.limit
 	comp := c.gen.Compare(spool, opt.Workers)
 	var sink scanner.Sink = comp
-	some := &limitSink{Comparer: comp, gen: c.gen, limit: c.limit, asked: setOf(c.limit), spool: spool, seen: map[entry.Path]bool{}}
+	some := &limitSink{Comparer: comp, gen: c.gen, limit: c.limit, parts: entry.NewParts(c.limit), spool: spool, seen: map[entry.Path]bool{}, met: map[entry.Path]bool{}}
 	if len(c.limit) > 0 {
 		comp.Limit(c.limit)
 		sink = some

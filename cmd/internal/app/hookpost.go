@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,40 +155,48 @@ func infoPaths(out map[entry.Path]bool, name, arch string, extensions ...string)
 // updateLimits are the touched paths as a scan knows them: without links above
 // the last name, and of directories only those that came or went. What else is in
 // a directory is not the package's.
-func (c *check) updateLimits(sc *scope, gen interface {
-	Lookup(entry.Path) (*entry.Entry, entry.Set, bool)
-}) ([]entry.Path, error) {
-	dirs := map[entry.Path]entry.Path{}
-	seen := map[entry.Path]bool{}
-	out := []entry.Path{}
+func (c *check) updateLimits(sc *scope, gen *baseline.Generation) ([]entry.Path, error) {
+	dirs := map[entry.Path]entry.Path{} // as the scan knows them
 	for _, p := range c.update {
-		if p == "/" {
-			continue
-		}
-		dir, ok := dirs[p.Dir()]
-		if !ok {
+		if _, ok := dirs[p.Dir()]; !ok {
 			to, _, _, err := c.root.Resolve(p.Dir())
 			if err != nil {
 				to = p.Dir()
 			}
-			dirs[p.Dir()], dir = to, to
+			dirs[p.Dir()] = to
 		}
-		p = dir.Join([]byte(p.Base()))
-		if seen[p] || !sc.eff.Decide(p).Select {
-			continue
+	}
+	names := map[entry.Path][][]byte{}
+	for _, p := range c.update {
+		if p != "/" {
+			dir := dirs[p.Dir()]
+			names[dir] = append(names[dir], []byte(p.Base()))
 		}
-		seen[p] = true
-		old, _, known := gen.Lookup(p)
-		if known && old.Kind == entry.Dir {
-			if st, err := os.Lstat(filepath.Join(c.root.HostPath(), string(p))); err == nil && st.IsDir() {
+	}
+	out := []entry.Path{}
+	for dir, list := range names {
+		slices.SortFunc(list, bytes.Compare)
+		list = slices.CompactFunc(list, bytes.Equal)
+		old := map[string]entry.Kind{}
+		if gen != nil {
+			for _, e := range gen.LookupNames(dir, list) {
+				old[string(e.Name)] = e.Kind
+			}
+		}
+		for _, n := range list {
+			p := dir.Join(n)
+			if !sc.eff.Decide(p).Select {
 				continue
 			}
-		} else if !known {
-			if _, err := os.Lstat(filepath.Join(c.root.HostPath(), string(p))); err != nil {
-				continue // neither then nor now
+			kind, known := old[string(n)]
+			if !known || kind == entry.Dir {
+				st, err := os.Lstat(filepath.Join(c.root.HostPath(), string(p)))
+				if !known && err != nil || known && err == nil && st.IsDir() {
+					continue // neither then nor now, or a directory that stands
+				}
 			}
+			out = append(out, p)
 		}
-		out = append(out, p)
 	}
 	if len(out) == 0 {
 		return nil, errUntouched // no limit at all would be one scan of everything

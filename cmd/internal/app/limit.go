@@ -1,8 +1,6 @@
 package app
 
 import (
-	"bytes"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,68 +16,51 @@ type limitSink struct {
 	*baseline.Comparer
 	gen   *baseline.Generation
 	limit []entry.Path
-	asked map[entry.Path]bool // limit as a set
+	parts *entry.Parts // limit as a set
 	spool *diff.Spool
 	same  atomic.Int64 // limits themselves that are as they were
 
 	mu   sync.Mutex
 	seen map[entry.Path]bool // guarded by mu: directories that were delivered
-}
-
-// under reports whether p is a limit or lies below one.
-func (l *limitSink) under(p entry.Path) bool {
-	for ; p != "/"; p = p.Dir() {
-		if l.asked[p] {
-			return true
-		}
-	}
-	return l.asked[p]
-}
-
-func setOf(paths []entry.Path) map[entry.Path]bool {
-	m := make(map[entry.Path]bool, len(paths))
-	for _, p := range paths {
-		m[p] = true
-	}
-	return m
+	met  map[entry.Path]bool // guarded by mu: what leads to a limit, of directories in parts
 }
 
 // Dir implements scanner.Sink.
 func (l *limitSink) Dir(w int, b *entry.Block) error {
-	if l.under(b.Dir) {
+	if l.parts.Hold(b.Dir) {
 		return l.Comparer.Dir(w, b)
 	}
-	l.mu.Lock()
-	l.seen[b.Dir] = true
-	l.mu.Unlock()
-	var names [][]byte
-	for _, p := range l.limit {
-		if rest := p.Components(); p.Under(b.Dir) && p != b.Dir {
-			names = append(names, []byte(rest[len(b.Dir.Components())]))
-		}
-	}
-	slices.SortFunc(names, bytes.Compare)
-	names = slices.CompactFunc(names, bytes.Equal)
-	var old []entry.Entry
-	for _, n := range names {
-		if e, _, ok := l.gen.Lookup(b.Dir.Join(n)); ok {
-			old = append(old, *e)
-		}
-	}
+	old := l.gen.LookupNames(b.Dir, l.names(b))
 	differ := map[entry.Path]bool{}
 	err := diff.Join(b.Dir, old, b.Entries, l.gen.Sets(), l.gen.Sets(), func(c *diff.Change) error {
-		if !l.asked[c.Path] && c.Kind != diff.Removed {
+		if !l.parts.Is(c.Path) && c.Kind != diff.Removed {
 			return nil // a directory on the way, not asked for
 		}
 		differ[c.Path] = true
 		return l.spool.Add(w, c)
 	})
 	for i := range b.Entries {
-		if p := b.Dir.Join(b.Entries[i].Name); l.asked[p] && !differ[p] {
+		if p := b.Dir.Join(b.Entries[i].Name); l.parts.Is(p) && !differ[p] {
 			l.same.Add(1)
 		}
 	}
 	return err
+}
+
+// names are those of the baseline that b is compared with. Of a directory in
+// parts they are what this part has: that a name is in none is known in the end.
+func (l *limitSink) names(b *entry.Block) (names [][]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b.Part == 0 && b.Next == nil {
+		l.seen[b.Dir] = true
+		return l.parts.Names(b.Dir)
+	}
+	for i := range b.Entries {
+		names = append(names, b.Entries[i].Name)
+		l.met[b.Dir.Join(b.Entries[i].Name)] = true
+	}
+	return names
 }
 
 // finish reports the limits that went together with the directory they stood
@@ -87,8 +68,10 @@ func (l *limitSink) Dir(w int, b *entry.Block) error {
 func (l *limitSink) finish(gaps *gapList) error {
 	for _, p := range l.limit {
 		dir := p.Dir()
-		told := l.seen[dir] || gaps.hide(p) || l.under(dir)
-		if e, set, ok := l.gen.Lookup(p); ok && !told {
+		if l.seen[dir] || l.met[p] || gaps.hide(p) || l.parts.Hold(dir) {
+			continue
+		}
+		if e, set, ok := l.gen.Lookup(p); ok {
 			if err := l.spool.Add(0, &diff.Change{Kind: diff.Removed, Path: p, Old: e, OldSet: set}); err != nil {
 				return err
 			}
