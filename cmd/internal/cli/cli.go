@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -38,6 +39,7 @@ type program struct {
 	ctx     context.Context
 	env     app.Env
 	outcome app.Outcome
+	hook    bool // nothing makes it fail
 	helped  bool // help or version was asked for by flag
 }
 
@@ -57,7 +59,9 @@ func MainAt(ctx context.Context, now func() time.Time, args []string, stdin io.R
 	}()
 	p.env = app.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: now, Version: versionText(), Args: args}
 	a := p.app()
-	line, err := Normalise(args, TableOf(a))
+	table := TableOf(a)
+	p.hook = isHook(args, table)
+	line, err := Normalise(args, table)
 	if err != nil {
 		return p.failed(err, app.ExitUsage)
 	}
@@ -84,6 +88,27 @@ func MainAt(ctx context.Context, now func() time.Time, args []string, stdin io.R
 	return p.outcome.Exit()
 }
 
+// isHook reports whether a command line is a hook of a package manager: a flag
+// that an older or newer snippet has must not break an upgrade. Global flags may
+// stand in front; where one takes its value from the next word, that is passed over.
+func isHook(args []string, t FlagTable) bool {
+	want := []string{"packages", "hook"}
+	for i := 1; i < len(args) && len(want) > 0; i++ {
+		w := args[i]
+		switch name, _, attached := strings.Cut(strings.TrimLeft(w, "-"), "="); {
+		case strings.HasPrefix(w, "-"):
+			if t.Flags[name] && !attached {
+				i++
+			}
+		case w != want[0]:
+			return false
+		default:
+			want = want[1:]
+		}
+	}
+	return len(want) == 0
+}
+
 // usage is an error of the command line itself.
 type usage struct{ err error }
 
@@ -91,6 +116,9 @@ func (u *usage) Error() string { return u.err.Error() }
 
 func (p *program) failed(err error, code int) int {
 	p.env.Tell(err.Error())
+	if p.hook {
+		return app.ExitClean
+	}
 	return code
 }
 
