@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"intact/cmd/internal/app"
 )
 
 // smallState mounts a small file system as the state folder.
@@ -133,4 +136,24 @@ func TestFullDiskCheckAndAccept(t *testing.T) {
 	if r := s.verify(); r.exit != 0 || r.err != nil {
 		t.Fatalf("verify: %v", r)
 	}
+}
+
+// A full disk breaks no upgrade.
+func TestFullDiskHook(t *testing.T) {
+	s := newSite(t, "")
+	s.write("f", "1")
+	s.smallState("2m")
+	s.want(s.init(), 0)
+	s.fill(0)
+	for _, do := range []func(context.Context, *app.Env, app.HookOptions) app.Outcome{app.HookPre, app.HookPost} {
+		r := s.run(func(ctx context.Context, e *app.Env) (app.Outcome, error) {
+			e.Stdin = strings.NewReader("VERSION 3\n\nnone-such 1 all none > - - none **REMOVE**\n")
+			return do(ctx, e, app.HookOptions{Manager: "apt", Lists: "none"}), nil
+		})
+		if r.exit != 0 || !strings.Contains(r.stderr, "provenance not captured: ") && len(s.temps()) > 0 {
+			t.Errorf("%v, left: %q", r, s.temps())
+		}
+	}
+	s.empty()
+	s.want(s.check(), 0)
 }

@@ -85,15 +85,20 @@ func (s *session) keepList(name, arch string) (l transaction.FileList, err error
 // that none names. It is called under the lock. What cannot be removed is tried
 // again by the next check.
 func (c *check) pruneInbox() {
-	list, _, err := c.transactions()
-	if err != nil || len(list) == 0 {
-		return
-	}
 	var before time.Time
 	if n := c.gen.Statement().Generation; n > 1 {
 		if st, err := c.store.Statement(n - 1); err == nil {
 			before = st.Created
 		}
+	}
+	c.pruneBefore(before)
+}
+
+// pruneBefore removes what ended before a time, beyond keptTransactions.
+func (c *check) pruneBefore(before time.Time) {
+	list, _, err := c.transactions()
+	if err != nil || len(list) == 0 {
+		return
 	}
 	now, named := c.env.Now(), map[string]bool{}
 	for i := range list {

@@ -1,0 +1,138 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"intact/rules/pkgdb/transaction"
+)
+
+// Whatever becomes of the work of a hook, it ends with 0 and one message.
+func TestFailOpen(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(context.Context) error
+		took time.Duration
+		want string
+	}{
+		{"done", func(context.Context) error { return nil }, 0, ""},
+		{"error", func(context.Context) error { return fmt.Errorf("no \x1b[1m") }, 0, `provenance not captured: no \x1b[1m`},
+		{"panic", func(context.Context) error { panic("bad") }, 0, "provenance not captured: internal error: bad"},
+		{"slow", func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }, time.Minute, "provenance not captured: context deadline exceeded"},
+		{"hangs", func(context.Context) error { time.Sleep(time.Hour); return nil }, time.Minute + hookGrace, "provenance not captured: gave up: context deadline exceeded"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var errs bytes.Buffer
+				start := time.Now()
+				o := failOpen(t.Context(), &Env{Now: time.Now, Stderr: &errs}, time.Minute, tt.run)
+				if o.Exit() != 0 || time.Since(start) != tt.took || !strings.Contains(errs.String(), tt.want) || tt.want == "" && errs.Len() > 0 {
+					t.Errorf("exit %d after %v: %q", o.Exit(), time.Since(start), errs.String())
+				}
+				time.Sleep(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// hookCheck is a check with a baseline in a state folder of its own.
+func hookCheck(t *testing.T) *check {
+	t.Helper()
+	c := benchCheck(t, t.TempDir())
+	t.Cleanup(func() {
+		c.paper.abort()
+		c.gen.Close()
+		c.close()
+	})
+	return c
+}
+
+const removal = "VERSION 3\n\nnone-such 1 all none > - - none **REMOVE**\n"
+
+// A hook that finds the lock held leaves the transaction closed, for the next
+// check, and no report.
+func TestHookPostLocked(t *testing.T) {
+	c := hookCheck(t)
+	e := *c.env
+	e.Stdin = strings.NewReader(removal)
+	var errs bytes.Buffer
+	e.Stderr = &errs
+	o := HookOptions{Manager: transaction.Apt, Lists: "none"}
+	if got := HookPre(t.Context(), &e, o); got.Exit() != 0 || errs.Len() > 0 {
+		t.Fatalf("pre: exit %d, %q", got.Exit(), errs.String())
+	}
+	if err := c.acquire("test"); err != nil {
+		t.Fatal(err)
+	}
+	if got := HookPost(t.Context(), &e, o); got.Exit() != 0 || !strings.HasPrefix(errs.String(), "intact: 1 package removed: ") || !strings.HasSuffix(errs.String(), ": the next check looks at it\n") {
+		t.Errorf("post: exit %d, %q", got.Exit(), errs.String())
+	}
+	list, problems, err := c.transactions()
+	if err != nil || len(problems) > 0 || len(list) != 1 || list[0].Ended.IsZero() || len(list[0].Packages) != 1 || list[0].Packages[0].Name != "none-such" {
+		t.Errorf("got %+v, %v, %v", list, problems, err)
+	}
+}
+
+// An inbox that cannot be written is a line on stderr.
+func TestHookUnwritableInbox(t *testing.T) {
+	c := hookCheck(t)
+	if err := errors.Join(os.RemoveAll(c.inbox()), os.WriteFile(c.inbox(), []byte("no folder"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	e := *c.env
+	for _, do := range []func(context.Context, *Env, HookOptions) Outcome{HookPre, HookPost} {
+		var errs bytes.Buffer
+		e.Stdin, e.Stderr = strings.NewReader(removal), &errs
+		if got := do(t.Context(), &e, HookOptions{Manager: transaction.Apt, Lists: "none"}); got.Exit() != 0 || !strings.Contains(errs.String(), "provenance not captured: ") {
+			t.Errorf("exit %d, %q", got.Exit(), errs.String())
+		}
+	}
+}
+
+// Of what ended long ago the newest are kept, and all that is open or young.
+func TestPruneInbox(t *testing.T) {
+	c := hookCheck(t)
+	st := *c.gen.Statement()
+	old := st.Created.Add(-48 * time.Hour).UTC().Truncate(time.Second)
+	var names []string
+	for i := range keptTransactions + 30 {
+		x := transaction.Transaction{Manager: transaction.Apt, Began: old.Add(time.Duration(i) * time.Second), Ended: old.Add(time.Duration(i) * time.Second)}
+		if i == 7 {
+			x.Ended = time.Time{} // still open
+		}
+		if err := c.putTransaction(&x); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, x.Name)
+	}
+	there := func(name string) bool {
+		_, err := os.Stat(filepath.Join(c.inbox(), name))
+		return err == nil
+	}
+	c.pruneInbox() // of the first baseline: there is none before it
+	for _, n := range names {
+		if !there(n) {
+			t.Fatalf("%s went although no baseline is newer than it", n)
+		}
+	}
+	c.pruneBefore(old.Add(20 * time.Second))
+	for i, n := range names {
+		if want := i >= 20 || i == 7; there(n) != want {
+			t.Errorf("transaction %d is there: %v, want %v", i, !want, want)
+		}
+	}
+	c.pruneBefore(st.Created)
+	for i, n := range names {
+		if want := i == 7 || i >= 30; there(n) != want {
+			t.Errorf("transaction %d is there: %v, want %v", i, !want, want)
+		}
+	}
+}
