@@ -42,7 +42,9 @@ func New(ctx context.Context, updates []Update, h Host) (*Explainer, error) {
 	x := &Explainer{updates: updates, host: h, seed: maphash.MakeSeed(), names: map[string]int{}, failed: map[int]error{}}
 	for i := range updates {
 		u := &updates[i]
-		x.names[file(u, false)], x.names[file(u, true)] = i, i
+		if u.kind() == "dpkg" {
+			x.names[file(u, false)], x.names[file(u, true)] = i, i
+		}
 		if u.Source != nil {
 			for p, err := range u.Source.Paths() {
 				if err != nil {

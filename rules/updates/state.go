@@ -63,7 +63,7 @@ func (x *Explainer) beside(ctx context.Context, c *diff.Change, take func(rules.
 }
 
 // state explains what dpkg keeps of its own: the control files and lists of the
-// packages, and the status that follows from all of them.
+// packages, and the status that follows from all of them; and what rpm does.
 func (x *Explainer) state(ctx context.Context, c *diff.Change, take func(rules.Explanation)) {
 	name := string(c.Path)
 	switch c.Path.Dir() {
@@ -88,7 +88,37 @@ func (x *Explainer) state(ctx context.Context, c *diff.Change, take func(rules.E
 		if base := name[len(dpkgDir)+len("/triggers/"):]; base == "File" || base == "Unincorp" {
 			x.loose(c, take)
 		}
+	case "/var/lib/rpm", "/usr/lib/sysimage/rpm":
+		x.database(ctx, c, take)
 	}
+}
+
+// databases are the files in which rpm keeps what is installed, by what goes
+// with them.
+var databases = map[string]string{"rpmdb.sqlite": "rpmdb.sqlite", "rpmdb.sqlite-wal": "rpmdb.sqlite", "rpmdb.sqlite-shm": "rpmdb.sqlite",
+	"Packages.db": "Packages.db", "Index.db": "Packages.db"}
+
+// database attributes the database of rpm to itself, also where all that was
+// installed is accepted already. Its headers are verified, and not what else is
+// in the file: that is never vouched for.
+func (x *Explainer) database(ctx context.Context, c *diff.Change, take func(rules.Explanation)) {
+	name := c.Path.Base()
+	main, ok := databases[name]
+	if !ok || x.host.Vouched == nil {
+		return
+	}
+	if c.Kind == diff.Removed && name == main || c.Kind != diff.Removed && !plain(c) || !x.host.Vouched(ctx, c.Path.Dir().Join([]byte(main))) {
+		return
+	}
+	if c.Kind != diff.Removed && name == main { // what was verified is what the scan saw
+		if c.New.Have&entry.Content == 0 || x.host.Contents == nil {
+			return
+		}
+		if _, ok := x.host.Contents.SHA256(ctx, c.Path, c.New); !ok {
+			return
+		}
+	}
+	take(rules.Explanation{Source: "the records of rpm", Level: rules.Attributed, Kind: KindState})
 }
 
 // plain reports whether c brought a file as dpkg makes its own, of root and for
@@ -114,22 +144,27 @@ func (x *Explainer) loose(c *diff.Change, take func(rules.Explanation)) {
 	})
 }
 
-// all attributes c to all of the updates: it follows from each of them.
+// all attributes c to all of the updates of dpkg: it follows from each of them.
 func (x *Explainer) all(take func(rules.Explanation)) {
 	var e rules.Explanation
+	found := 0
 	for i := range x.updates {
+		if x.updates[i].kind() != "dpkg" {
+			continue
+		}
+		found++
 		one := x.updates[i].Explanation(KindState)
 		switch {
-		case i == 0:
+		case found == 1:
 			e = one
 		case one.Rank() < e.Rank():
 			e.Level = one.Level
 		}
 	}
-	if len(x.updates) > 1 {
+	if found > 1 {
 		e = rules.Explanation{Source: "the records of dpkg", Level: e.Level, Kind: KindState}
 	}
-	if len(x.updates) > 0 {
+	if found > 0 {
 		take(e)
 	}
 }

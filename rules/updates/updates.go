@@ -4,6 +4,7 @@
 package updates
 
 import (
+	"cmp"
 	"context"
 	"iter"
 
@@ -84,6 +85,9 @@ type Host struct {
 	Settled func(status digest.Digest) bool
 	// SettledBefore is Settled for the status that dpkg keeps of before.
 	SettledBefore func(status digest.Digest) bool
+	// Vouched reports whether this file is the database of rpm, and all that it
+	// says of packages is signed, or as the baseline has it.
+	Vouched func(ctx context.Context, p entry.Path) bool
 
 	Contents rules.Contents
 }
@@ -99,6 +103,9 @@ type Override struct {
 	User, Group string
 	Mode        uint16
 }
+
+// kind is the package manager's.
+func (u *Update) kind() string { return cmp.Or(u.New.Kind, u.Old.Kind) }
 
 // Title names the update for people.
 func (u *Update) Title() string {
