@@ -259,6 +259,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		return c.broken(ctx, err)
 	}
 	if !c.o.NoState {
+		if err := c.keepRPMLists(ctx, c.installed); err != nil {
+			return c.broken(ctx, err)
+		}
 		c.pruneInbox()
 	}
 	err = c.finish(ctx)

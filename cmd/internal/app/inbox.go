@@ -82,8 +82,8 @@ func (s *session) keepList(name, arch string) (l transaction.FileList, err error
 
 // pruneInbox removes what explains nothing any more: transactions that ended
 // before the baseline before this one was made, beyond keptTransactions, and lists
-// that none names. It is called under the lock. What cannot be removed is tried
-// again by the next check.
+// that neither one of them nor the baseline names. It is called under the lock.
+// What cannot be removed is tried again by the next check.
 func (c *check) pruneInbox() {
 	var before time.Time
 	if n := c.gen.Statement().Generation; n > 1 {
@@ -97,10 +97,14 @@ func (c *check) pruneInbox() {
 // pruneBefore removes what ended before a time, beyond keptTransactions.
 func (c *check) pruneBefore(before time.Time) {
 	list, _, err := c.transactions()
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return
 	}
-	now, named := c.env.Now(), map[string]bool{}
+	named, err := c.namedLists()
+	if err != nil {
+		return // named by what cannot be read
+	}
+	now := c.env.Now()
 	for i := range list {
 		t := &list[i]
 		over := t.Ended

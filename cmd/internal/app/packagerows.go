@@ -18,6 +18,7 @@ import (
 	"intact/rules/packages"
 	"intact/rules/pkgdb"
 	"intact/scanner/digest"
+	"intact/scanner/entry"
 )
 
 // rowPackage is the kind of the rows about packages. Key: "dpkg NAME:ARCH" or
@@ -41,7 +42,8 @@ type holding struct {
 	moved      []packageMove            // all of moves, in a check of some paths too
 	before     map[string]pkgdb.Package // of the baseline, by the keys of their rows
 	installed  []pkgdb.Package
-	statusSeen digest.Digest // of the status of dpkg that installed comes from
+	statusSeen digest.Digest       // of the status of dpkg that installed comes from
+	rpmVouches map[entry.Path]bool // files of rpm's database, see rpmVouched; nil until asked for
 	updating   *updating
 }
 
@@ -109,6 +111,9 @@ func (s *session) packageRows(ctx context.Context) (rows []diff.Row, err error) 
 			s.remark("this baseline knows no packages, and no check will tell of theirs: " + report.Prose(err.Error()))
 		}
 		return nil, nil
+	}
+	if err := s.keepRPMLists(ctx, list); err != nil {
+		return nil, err
 	}
 	keys := packageKeys(list, nil)
 	for _, key := range slices.Sorted(maps.Keys(keys)) {

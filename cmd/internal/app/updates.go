@@ -110,27 +110,6 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	return u, nil
 }
 
-// rpmsMoved returns what the headers of the packages of rpm among moved say.
-func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) ([]updates.RPM, error) {
-	want := map[pkgdb.Package]bool{}
-	for i := range moved {
-		if moved[i].New.Kind == "rpm" {
-			want[moved[i].New] = true
-		}
-	}
-	if len(want) == 0 {
-		return nil, nil
-	}
-	list, err := updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: c.rpmKeys(), At: c.env.Now()}, func(p pkgdb.Package) bool { return want[p] })
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		c.remark("what packages of rpm hold explains nothing: " + report.Prose(err.Error()))
-	}
-	return list, nil
-}
-
 // plainKey is the key of the row of a package of which there is one version.
 func plainKey(p *pkgdb.Package) string { return p.Kind + " " + p.Name + ":" + p.Arch }
 
@@ -288,6 +267,7 @@ func (c *check) packageHost(ctx context.Context, u *updating) (updates.Host, err
 	settled := updates.Settled(slices.Collect(maps.Values(c.before)), c.installed, u.list)
 	h.Settled = func(d digest.Digest) bool { return settled && d == c.statusSeen }
 	h.SettledBefore = func(d digest.Digest) bool { return settled && c.settledBefore(ctx, d, u) }
+	h.Vouched = c.rpmVouched
 	return h, nil
 }
 
@@ -329,7 +309,7 @@ func (p packageExplainer) ExplainPackage(old, now pkgdb.Package) (rules.Explanat
 
 // explainByPackages lets packages explain that are another than the baseline knows.
 func (c *check) explainByPackages(ctx context.Context, e *explaining) (err error) {
-	if c.updating, err = c.newUpdating(ctx); err != nil || len(c.updating.list) == 0 {
+	if c.updating, err = c.newUpdating(ctx); err != nil || len(c.updating.list) == 0 && !c.knowsRPMs() {
 		return err
 	}
 	host, err := c.packageHost(ctx, c.updating)
