@@ -229,9 +229,22 @@ func (q *query) want(path string, s spelling) {
 	}
 }
 
-// Links returns the links below "/" that lead to folders, through which packages
-// may list paths.
-func Links(r Root) (map[entry.Path]entry.Path, error) { return linksIn(r, "/") }
+// Links returns the links in "/" and "/usr" that lead to folders, through which
+// packages may list paths.
+func Links(r Root) (map[entry.Path]entry.Path, error) {
+	links, err := linksIn(r, "/")
+	if err != nil {
+		return nil, err
+	}
+	usr, err := linksIn(r, "/usr")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for p, to := range usr {
+		links[p] = to
+	}
+	return links, nil
+}
 
 // linksIn returns the links in a folder that lead to folders, /bin to /usr/bin on
 // a merged-usr system: packages may list paths through them.

@@ -40,21 +40,15 @@ type rpmQuery struct {
 // spell notes under which names packages may list the paths: through a link in
 // "/" or in "/usr" too, /bin or /usr/sbin on a merged-usr system.
 func (q *rpmQuery) spell(r Root, paths []entry.Path) error {
-	links, err := linksIn(r, "/")
+	links, err := Links(r)
 	if err != nil {
-		return err
-	}
-	usr, err := linksIn(r, "/usr")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for i, p := range paths {
 		q.want(p, i)
-		for _, set := range []map[entry.Path]entry.Path{links, usr} {
-			for link, to := range set {
-				if p.Under(to) && to != "/" {
-					q.want(link+p[len(to):], i)
-				}
+		for link, to := range links {
+			if p.Under(to) && to != "/" {
+				q.want(link+p[len(to):], i)
 			}
 		}
 	}
