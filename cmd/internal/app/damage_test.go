@@ -97,7 +97,7 @@ func TestEveryFlippedByte(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		step int
-	}{{s.statement(2), 2}, {s.statement(1), 5}, {s.hostFile(), 1}, {s.db(2), 199}} {
+	}{{s.statement(2), 3}, {s.statement(1), 7}, {s.hostFile(), 1}, {s.db(2), 397}} {
 		good := s.read(tt.name)
 		for i := 0; i < len(good); i += tt.step * slow {
 			bad := bytes.Clone(good)

@@ -144,15 +144,20 @@ func (c *check) holdPackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(rows) == 0 {
+		if of, err := c.gen.Rows(rowOrigin); silent || err != nil || len(of) != 1 || string(of[0].Value) != originConfig {
+			return err // one of named paths never knows any
+		}
+	}
 	list, wrong := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &c.statusSeen, dpkgStatus})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if len(rows) == 0 {
-		if silent {
-			return nil
+		if len(list) > 0 {
+			c.remark("the baseline knows no packages: changes of them are told once intact policy adopt brought them into it")
 		}
-		return c.packagesUnknown(len(list))
+		return nil
 	}
 	if wrong == nil && len(list) == 0 {
 		wrong = errors.New("the database is empty")
@@ -193,17 +198,6 @@ func (c *check) holdPackages(ctx context.Context) error {
 			c.rows = append(c.rows, m.row)
 		}
 	}
-	return nil
-}
-
-// packagesUnknown says that a baseline of before knows no packages. One of named
-// paths never does.
-func (c *check) packagesUnknown(installed int) error {
-	rows, err := c.gen.Rows(rowOrigin)
-	if err != nil || installed == 0 || len(rows) != 1 || string(rows[0].Value) != originConfig {
-		return err
-	}
-	c.remark("the baseline knows no packages: changes of them are told once intact policy adopt brought them into it")
 	return nil
 }
 
