@@ -74,9 +74,9 @@ func (b *books) damaged(err error) {
 	b.why = err
 }
 
-// open opens a manifest; a FIFO is not waited for.
-func (b *books) open(name string) (*os.File, int64, error) {
-	f, err := os.OpenFile(filepath.Join(b.dir, name), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_NOCTTY, 0)
+// openStored opens a stored manifest; a FIFO is not waited for.
+func openStored(name string) (*os.File, int64, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -91,9 +91,27 @@ func (b *books) open(name string) (*os.File, int64, error) {
 	return f, st.Size(), nil
 }
 
+// readStored opens a stored manifest and checks it against its name. The caller
+// closes the file when it asks the manifest no more.
+func readStored(name string) (m *manifest.Manifest, f *os.File, err error) {
+	f, size, err := openStored(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
+	if err == nil {
+		m, err = manifest.Open(sum, f, size)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return m, f, nil
+}
+
 // peek files a manifest under what it says it is about, and believes nothing yet.
 func (b *books) peek(name string) {
-	f, _, err := b.open(name)
+	f, _, err := openStored(filepath.Join(b.dir, name))
 	if err != nil {
 		b.damaged(err)
 		return
@@ -124,21 +142,14 @@ func (b *books) key(o *pkgdb.Owner) bookKey {
 // verify opens a manifest and makes sure that it is what its name and its head
 // said. The caller closes the file when it asks the manifest no more.
 func (b *books) verify(name string, k bookKey) (m *manifest.Manifest, f *os.File, err error) {
-	f, size, err := b.open(name)
-	if err != nil {
-		return nil, nil, err
+	if m, f, err = readStored(filepath.Join(b.dir, name)); err != nil {
+		return nil, nil, fmt.Errorf("manifest %q: %w", name, err)
 	}
-	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
-	if err == nil {
-		m, err = manifest.Open(sum, f, size)
-	}
-	if err == nil {
-		archive := hex.EncodeToString(m.Head.Archive[:])
-		if h := &m.Head; h.Level == manifest.Signed && !b.pinned(h.Chain.Key) {
-			err = fmt.Errorf("it was signed by %q, which is no pinned key now", h.Chain.Key)
-		} else if (bookKey{h.Package, h.Architecture, h.Version}) != k || !strings.HasPrefix(name, archive+"-") {
-			err = errors.New("it is about another package than its name or its head says")
-		}
+	archive := hex.EncodeToString(m.Head.Archive[:])
+	if h := &m.Head; h.Level == manifest.Signed && !b.pinned(h.Chain.Key) {
+		err = fmt.Errorf("it was signed by %q, which is no pinned key now", h.Chain.Key)
+	} else if (bookKey{h.Package, h.Architecture, h.Version}) != k || !strings.HasPrefix(name, archive+"-") {
+		err = errors.New("it is about another package than its name or its head says")
 	}
 	if err != nil {
 		f.Close()

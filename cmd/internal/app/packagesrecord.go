@@ -20,7 +20,6 @@ import (
 	"intact/rules/pkgdb/deb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/pkgdb/pgp"
-	"intact/scanner/digest"
 )
 
 // AptLists is where apt keeps the indexes of archives.
@@ -251,22 +250,10 @@ func openManifest(name string) (l manifest.Level, err error) {
 
 // withManifest verifies a stored manifest and hands it to do.
 func withManifest(name string, do func(*manifest.Manifest) error) error {
-	sum, err := digest.Parse(name[strings.LastIndexByte(name, '-')+1:])
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(name)
+	m, f, err := readStored(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	m, err := manifest.Open(sum, f, st.Size())
-	if err != nil {
-		return err
-	}
 	return do(m)
 }
