@@ -23,6 +23,7 @@ type Package struct {
 	Name, Arch, Version string
 	Status              string        // of dpkg: the third word of its Status, as "installed"; of rpm "installed"
 	Stanza              digest.Digest // of its stanza in the status of dpkg, of its header in the database of rpm
+	Body                digest.Digest // of its stanza without what says how far dpkg got with it; zero of rpm
 	List                digest.Digest // of the sorted list of its paths, each with a NUL behind it; zero where it has none
 }
 
@@ -139,8 +140,24 @@ func dpkgPackage(s *deb822.Stanza) (p Package, err error) {
 	if !plainWord(p.Version) {
 		return p, s.Errorf("Version", "package %q: %q is no version", p.Name, p.Version)
 	}
-	p.Stanza = digest.Sum(s.Raw())
+	p.Stanza, p.Body = digest.Sum(s.Raw()), digest.Sum(body(s.Raw()))
 	return p, nil
+}
+
+// stateFields are what dpkg changes in a stanza while it works, dpkg(1).
+var stateFields = [...]string{"Status:", "Config-Version:", "Triggers-Pending:", "Triggers-Awaited:"}
+
+// body returns a stanza without its stateFields, as long as they are lines that
+// dpkg may have written.
+func body(raw []byte) []byte {
+	var out []byte
+	for line := range bytes.Lines(raw) {
+		state := slices.ContainsFunc(stateFields[:], func(f string) bool { return bytes.HasPrefix(line, []byte(f)) })
+		if !state || len(line) > 4096 || bytes.ContainsFunc(bytes.TrimSuffix(line, []byte("\n")), func(r rune) bool { return r < ' ' || r > '~' }) {
+			out = append(out, line...)
+		}
+	}
+	return out
 }
 
 // dpkgStates are the states of a package, dpkg(1).

@@ -29,13 +29,44 @@ func stanzaOf(name, arch, version, status string) string {
 
 const ok = "install ok installed"
 
+// bodyOf is the body of a stanza that stanzaOf made.
+func bodyOf(stanza string) digest.Digest {
+	name, rest, _ := strings.Cut(stanza, "\n")
+	_, rest, _ = strings.Cut(rest, "\n")
+	return digest.Sum([]byte(name + "\n" + rest))
+}
+
+func TestBodyLeavesOutTheState(t *testing.T) {
+	read := func(text string) pkgdb.Package {
+		t.Helper()
+		got, err := pkgdb.Installed(context.Background(), dpkgTree(text, "a:amd64", "/z\n"))
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%v: %v", got, err)
+		}
+		return got[0]
+	}
+	was := read(stanzaOf("a", "amd64", "1", ok))
+	for text, same := range map[string]bool{
+		stanzaOf("a", "amd64", "1", "install ok triggers-pending") + "Triggers-Pending: ldconfig /usr/share/man\n": true,
+		stanzaOf("a", "amd64", "1", "install ok unpacked") + "Config-Version: 0\n":                                 true,
+		stanzaOf("a", "amd64", "1", ok) + "Triggers-Pending: \x1b[2J\n":                                            false,
+		stanzaOf("a", "amd64", "1", ok) + "Triggers-Pending: a\n more\n":                                           false,
+		stanzaOf("a", "amd64", "2", ok):                                                                            false,
+		stanzaOf("a", "amd64", "1", ok) + "Conffiles:\n /etc/a 00\n":                                               false,
+	} {
+		if p := read(text); (p.Body == was.Body) != same || p.Stanza == was.Stanza {
+			t.Errorf("%q: same body %v", text, p.Body == was.Body)
+		}
+	}
+}
+
 func TestInstalled(t *testing.T) {
 	b, a := stanzaOf("b", "amd64", "2:1~x", ok), stanzaOf("a", "all", "1", "deinstall ok config-files")
 	gone := "Package: c\nStatus: purge ok not-installed\n"
 	got, err := pkgdb.Installed(context.Background(), dpkgTree(b+"\n"+gone+"\n"+a, "b:amd64", "/z\n/a\n", "b", "/other\n", "a", ""))
 	want := []pkgdb.Package{
-		{Kind: "dpkg", Name: "a", Arch: "all", Version: "1", Status: "config-files", Stanza: digest.Sum([]byte(a)), List: digest.Sum(nil)},
-		{Kind: "dpkg", Name: "b", Arch: "amd64", Version: "2:1~x", Status: "installed", Stanza: digest.Sum([]byte(b)), List: digest.Sum([]byte("/a\x00/z\x00"))},
+		{Kind: "dpkg", Name: "a", Arch: "all", Version: "1", Status: "config-files", Stanza: digest.Sum([]byte(a)), Body: bodyOf(a), List: digest.Sum(nil)},
+		{Kind: "dpkg", Name: "b", Arch: "amd64", Version: "2:1~x", Status: "installed", Stanza: digest.Sum([]byte(b)), Body: bodyOf(b), List: digest.Sum([]byte("/a\x00/z\x00"))},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Fatalf("%v\n got %v\nwant %v", err, got, want)

@@ -53,7 +53,7 @@ func (s *summing) Close() error {
 
 // settledBefore reports whether the copy that dpkg keeps of the status before has
 // the content d, and says nothing of packages but what the baseline knows, is true
-// now, or is about one of the updates.
+// now but for how far dpkg had got, or is about one of the updates.
 func (c *check) settledBefore(ctx context.Context, d digest.Digest, u *updating) bool {
 	var sum digest.Digest
 	list, err := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &sum, dpkgStatusOld})
@@ -65,10 +65,11 @@ func (c *check) settledBefore(ctx context.Context, d digest.Digest, u *updating)
 		known[p.Stanza] = true
 	}
 	for _, p := range c.installed {
-		known[p.Stanza] = true
+		known[p.Stanza], known[p.Body] = true, true
 	}
+	delete(known, digest.Digest{})
 	for i := range list {
-		if !known[list[i].Stanza] && !slices.ContainsFunc(u.list, func(u updates.Update) bool { return u.New.Name == list[i].Name || u.Old.Name == list[i].Name }) {
+		if !known[list[i].Stanza] && !known[list[i].Body] && !slices.ContainsFunc(u.list, func(u updates.Update) bool { return u.New.Name == list[i].Name || u.Old.Name == list[i].Name }) {
 			return false
 		}
 	}
