@@ -287,7 +287,7 @@ for d in /etc /usr/bin /usr/local/bin /root /var/lib; do
 	mkdir -p ./up$d ./work$d
 	mount -t overlay overlay -o lowerdir=$d,upperdir=$PWD/up$d,workdir=$PWD/work$d $d || fail no overlay on $d
 done
-rm -rf /root/.ssh /etc/intact /var/lib/intact
+rm -rf /root/.ssh /etc/ssh/ssh_host_* /etc/intact /var/lib/intact
 mkdir /root/.ssh here
 export HOME=/root
 cd here
