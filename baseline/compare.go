@@ -51,6 +51,7 @@ type compareWorker struct {
 	visited []uint64 // hashes of the keys of the listed directories
 	wide    []span
 	held    []heldPart
+	absent  []entry.Path // see Absent
 	old     partRoom
 	counts  Counts
 	_       [64]byte
@@ -83,6 +84,22 @@ func (g *Generation) Compare(spool Spool, workers int) *Comparer {
 // Limit says that only these paths and what lies below them are scanned.
 // Nothing is concluded about the rest. It comes before the first Dir.
 func (c *Comparer) Limit(paths []entry.Path) { c.limit = entry.NewParts(paths) }
+
+// Absent says that a scan of some paths asked for p, which the baseline has, and
+// that no block holds it. In Finish it is gone, or a gap says why it was not seen.
+func (c *Comparer) Absent(w int, p entry.Path) {
+	c.workers[w].absent = append(c.workers[w].absent, p)
+}
+
+// Lose gives a change that was made elsewhere the reason of what it lost.
+func (c *Comparer) Lose(ch *diff.Change) {
+	if ch.Lost == 0 {
+		return
+	}
+	if ch.Reason = c.gaps.lose(ch.Path); ch.Reason == "" {
+		ch.Reason = string(scanner.ReasonUnsupported)
+	}
+}
 
 // Gap remembers g.
 func (c *Comparer) Gap(_ int, g scanner.Gap) error { return c.gaps.add(g) }
@@ -197,12 +214,7 @@ func (c *Comparer) joinPart(w int, dir entry.Path, old *entry.Block, from, to in
 		if incomplete(ch.New, ch.NewSet) {
 			missing--
 		}
-		if ch.Lost != 0 {
-			ch.Reason = c.gaps.lose(ch.Path)
-			if ch.Reason == "" {
-				ch.Reason = string(scanner.ReasonUnsupported)
-			}
-		}
+		c.Lose(ch)
 		return c.spool.Add(w, ch)
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ func (c *Comparer) Finish(ctx context.Context) (Counts, error) {
 	slices.Sort(c.listed)
 	c.listed = slices.Compact(c.listed)
 	f := finisher{c: c, n: &n}
-	for _, step := range []func(context.Context) error{f.heldBack, f.uncovered, f.unvisited, f.reportGaps} {
+	for _, step := range []func(context.Context) error{f.heldBack, f.absent, f.uncovered, f.unvisited, f.reportGaps} {
 		if err := step(ctx); err != nil {
 			return n, fmt.Errorf("finish comparison: %w", err)
 		}
@@ -93,6 +93,29 @@ func (f *finisher) heldBack(ctx context.Context) error {
 			}
 		}
 		f.c.workers[i].held = nil
+	}
+	return nil
+}
+
+// absent decides on the entries that were asked for by name.
+func (f *finisher) absent(ctx context.Context) error {
+	for i := range f.c.workers {
+		for _, p := range f.c.workers[i].absent {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			e, _, ok := f.c.g.Lookup(p)
+			if !ok {
+				if err := f.c.g.Err(); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := f.gone(p.Dir(), e, f.c.gaps.hides(p.Dir(), f.listed)); err != nil {
+				return err
+			}
+		}
+		f.c.workers[i].absent = nil
 	}
 	return nil
 }
@@ -179,6 +202,9 @@ func (f *finisher) unvisited(ctx context.Context) error {
 		if f.c.wasListed(key) {
 			continue
 		}
+		if dir, _, err := entry.ParseKey(key); err == nil && f.outside(dir) {
+			continue
+		}
 		if err := f.directory(key, part); err != nil {
 			cur.close()
 			return err
@@ -197,9 +223,6 @@ func (f *finisher) directory(key []byte, part uint32) error {
 	}
 	if b == nil {
 		return fmt.Errorf("%w: directory %q changed under us", ErrDamaged, key)
-	}
-	if f.outside(b.Dir) {
-		return nil
 	}
 	hidden := f.c.gaps.hides(b.Dir, f.listed)
 	if hidden == nil && part == 0 {

@@ -304,9 +304,7 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	if err != nil {
 		return err
 	}
-	if err := some.finish(c.gaps); err != nil {
-		return err
-	}
+	some.finish()
 	if c.counts, err = comp.Finish(ctx); err != nil {
 		return err
 	}

@@ -28,13 +28,6 @@ func (l *gapList) add(g scanner.Gap) {
 	l.list = append(l.list, g)
 }
 
-// hide reports whether a gap hides p.
-func (l *gapList) hide(p entry.Path) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.list, func(g scanner.Gap) bool { return g.Subtree && p.Under(g.Path) })
-}
-
 // sorted returns the gaps in tree order. Several of one path become one.
 func (l *gapList) sorted() []scanner.Gap {
 	l.mu.Lock()

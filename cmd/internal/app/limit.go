@@ -37,6 +37,11 @@ func (l *limitSink) Dir(w int, b *entry.Block) error {
 			return nil // a directory on the way, not asked for
 		}
 		differ[c.Path] = true
+		if c.Kind == diff.Removed {
+			l.Absent(w, c.Path) // unless a gap says otherwise
+			return nil
+		}
+		l.Lose(c)
 		return l.spool.Add(w, c)
 	})
 	for i := range b.Entries {
@@ -65,19 +70,16 @@ func (l *limitSink) names(b *entry.Block) (names [][]byte) {
 
 // finish reports the limits that went together with the directory they stood
 // in: no block spoke of them. What lay below them is told by the comparer.
-func (l *limitSink) finish(gaps *gapList) error {
+func (l *limitSink) finish() {
 	for _, p := range l.limit {
 		dir := p.Dir()
-		if l.seen[dir] || l.met[p] || gaps.hide(p) || l.parts.Hold(dir) {
+		if l.seen[dir] || l.met[p] || l.parts.Hold(dir) {
 			continue
 		}
-		if e, set, ok := l.gen.Lookup(p); ok {
-			if err := l.spool.Add(0, &diff.Change{Kind: diff.Removed, Path: p, Old: e, OldSet: set}); err != nil {
-				return err
-			}
+		if inBaseline(l.gen, p) {
+			l.Absent(0, p)
 		}
 	}
-	return nil
 }
 
 // limits are the paths of a partial check: there on the disk or in the
