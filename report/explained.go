@@ -50,7 +50,7 @@ func (t *text) attribute(f *rules.Finding) bool {
 			x = rules.Explanation{Source: "other sources", Level: x.Level}
 		} else {
 			// Copies: what was read is a part of its whole line.
-			x = rules.Explanation{Source: strings.Clone(x.Source), Level: strings.Clone(x.Level), Kind: strings.Clone(x.Kind), ID: strings.Clone(x.ID), By: strings.Clone(x.By), When: strings.Clone(x.When)}
+			x = x.Clone()
 		}
 		if s = t.sources[x]; s == nil {
 			s = &source{x: x}
@@ -84,7 +84,7 @@ func (t *text) explained() {
 		of, than := all[a.x.Source], all[b.x.Source]
 		return cmp.Or(than.rank-of.rank, cmp.Compare(than.count, of.count), cmp.Compare(a.x.Source, b.x.Source),
 			b.x.Rank()-a.x.Rank(), cmp.Compare(b.count, a.count),
-			cmp.Compare(a.x.ID, b.x.ID), cmp.Compare(a.x.Kind, b.x.Kind), cmp.Compare(a.x.By, b.x.By), cmp.Compare(a.x.When, b.x.When))
+			cmp.Compare(a.x.ID, b.x.ID), cmp.Compare(a.x.Kind, b.x.Kind), cmp.Compare(a.x.By, b.x.By), cmp.Compare(a.x.When, b.x.When), cmp.Compare(a.x.Key, b.x.Key), cmp.Compare(a.x.Verified, b.x.Verified))
 	})
 	end := ""
 	if !t.Verbose {
@@ -110,6 +110,12 @@ func sourceText(x *rules.Explanation) string {
 	s += " (" + Escape(x.Level)
 	if x.By != "" {
 		s += " by " + Escape(x.By)
+	}
+	if x.Claim != "" {
+		s += "; " + Escape(x.Claim)
+		if x.Verified != "" {
+			s += ": verified on this host at " + Escape(x.Verified)
+		}
 	}
 	return s + ")"
 }

@@ -199,6 +199,9 @@ func findingBody(f *rules.Finding, c *coder) {
 		c.optional("id", &f.Explained.ID)
 		c.optional("by", &f.Explained.By)
 		c.optional("when", &f.Explained.When)
+		c.optional("key", &f.Explained.Key)
+		c.optional("verified", &f.Explained.Verified)
+		c.optional("claim", &f.Explained.Claim)
 		c.close()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Explanation attributes a change to something known: a package, a manifest.
@@ -14,7 +15,15 @@ type Explanation struct {
 	ID     string // what vouches, as "sha256:…" of a manifest; "" where nothing has a name
 	By     string // who signed that; "" where nobody did
 	When   string // it came, RFC 3339; "" where it was not said
+
+	Key      string // fingerprints of the pinned keys that signed, with blanks between; "" where it was not said
+	Verified string // RFC 3339: when this host verified what nothing here shows any more; "" where nothing is missing
+	Claim    string // HostClaimed where Verified is set
 }
+
+// HostClaimed is the Claim of what was verified on this host once and cannot be
+// verified again from what is here: who was root then can have made it up.
+const HostClaimed = "host-claimed"
 
 // Levels of an Explanation, the strongest first.
 const (
@@ -52,17 +61,34 @@ var ErrExplanation = errors.New("malformed explanation")
 // maxExplanation bounds an encoded explanation, in bytes.
 const maxExplanation = 64 << 10
 
-// Append appends x to dst as it is kept beside the change that it explains: the
-// fields in order, each behind its length as a canonical uvarint. When is left
-// out where it was not said, as it always was once.
-func (x *Explanation) Append(dst []byte) []byte {
-	fields := []string{x.Source, x.Level, x.Kind, x.ID, x.By, x.When}
-	if x.When == "" {
-		fields = fields[:5]
+// oldFields is how many fields an encoded explanation has at least.
+const oldFields = 5
+
+// fields are those of x in the order in which they are encoded.
+func (x *Explanation) fields() [9]*string {
+	return [...]*string{&x.Source, &x.Level, &x.Kind, &x.ID, &x.By, &x.When, &x.Key, &x.Verified, &x.Claim}
+}
+
+// Clone returns a copy that shares no bytes with x.
+func (x Explanation) Clone() Explanation {
+	for _, s := range x.fields() {
+		*s = strings.Clone(*s)
 	}
-	for _, s := range fields {
-		dst = binary.AppendUvarint(dst, uint64(len(s)))
-		dst = append(dst, s...)
+	return x
+}
+
+// Append appends x to dst as it is kept beside the change that it explains: the
+// fields in order, each behind its length as a canonical uvarint. Behind By those
+// at the end that are empty are left out.
+func (x *Explanation) Append(dst []byte) []byte {
+	fields := x.fields()
+	n := len(fields)
+	for n > oldFields && *fields[n-1] == "" {
+		n--
+	}
+	for _, s := range fields[:n] {
+		dst = binary.AppendUvarint(dst, uint64(len(*s)))
+		dst = append(dst, *s...)
 	}
 	return dst
 }
@@ -75,16 +101,16 @@ func DecodeExplanation(b []byte) (*Explanation, error) {
 		return nil, bad
 	}
 	x := &Explanation{}
-	for i, s := range [...]*string{&x.Source, &x.Level, &x.Kind, &x.ID, &x.By, &x.When} {
-		if i == 5 && len(b) == 0 {
+	for i, s := range x.fields() {
+		if i >= oldFields && len(b) == 0 {
 			break
 		}
 		n, w := binary.Uvarint(b)
 		if w <= 0 || w > 1 && b[w-1] == 0 || n > uint64(len(b)-w) {
 			return nil, bad
 		}
-		if i == 5 && n == 0 {
-			return nil, bad
+		if i >= oldFields && n == 0 && len(b) == w {
+			return nil, bad // it would have been left out
 		}
 		*s, b = string(b[w:w+int(n)]), b[w+int(n):]
 	}

@@ -10,6 +10,8 @@ func TestExplanationCodec(t *testing.T) {
 		{Level: Local},
 		{Source: "app \x1b[31m\n\xff 1", Level: Signed, Kind: "expect", ID: "sha256:00", By: "ci@example"},
 		{Source: "app 1 → 2", Level: Attributed, Kind: "derived", When: "2026-11-27T02:30:00Z"},
+		{Source: "app 1 → 2", Level: Signed, Key: "AA", Verified: "2026-11-27T02:30:00Z", Claim: HostClaimed},
+		{Source: "app 1 → 2", Level: Signed, When: "2026-11-27T02:30:00Z", Key: "AA"},
 	} {
 		b := x.Append(nil)
 		got, err := DecodeExplanation(b)
@@ -17,7 +19,7 @@ func TestExplanationCodec(t *testing.T) {
 			t.Errorf("%+v: got %+v, %v", x, got, err)
 		}
 		for i := range b {
-			if y, err := DecodeExplanation(b[:i]); err == nil && (x.When == "" || y.When != "") {
+			if y, err := DecodeExplanation(b[:i]); err == nil && (bytes.Equal(y.Append(nil), b) || !bytes.Equal(y.Append(nil), b[:i])) {
 				t.Errorf("%+v: %d of %d bytes are taken", x, i, len(b))
 			}
 		}
@@ -47,6 +49,7 @@ func TestRank(t *testing.T) {
 func FuzzDecodeExplanation(f *testing.F) {
 	f.Add((&Explanation{Source: "app", Level: Signed, Kind: "expect"}).Append(nil))
 	f.Add((&Explanation{Source: "app", Level: Signed, When: "2026"}).Append(nil))
+	f.Add((&Explanation{Source: "app", Level: Signed, Key: "AA", Claim: HostClaimed}).Append(nil))
 	f.Add([]byte("\x80\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if x, err := DecodeExplanation(b); err == nil && !bytes.Equal(x.Append(nil), b) {

@@ -53,9 +53,8 @@ type Lister interface {
 
 // Transaction is one or more packages that came, changed or went together.
 type Transaction struct {
-	Source, ID, By, When string // for the explanation
-	Level                string // rules.Signed, rules.Attributed or rules.Local
-	Packages             []string
+	rules.Explanation // as it is said of files of the packages: Kind is replaced, Level at most kept
+	Packages          []string
 	// Holds reports whether any package of the transaction holds p or something
 	// below p.
 	Holds   func(p entry.Path) bool
@@ -172,7 +171,9 @@ func (x *explainer) attribute(row *class, p entry.Path, a answer) (rules.Explana
 		if t.Holds == nil || !row.triggered(t, p, a.sources) {
 			continue
 		}
-		e := &rules.Explanation{Source: t.Source, Level: t.Level, Kind: Kind, ID: t.ID, By: t.By, When: t.When}
+		e := &rules.Explanation{}
+		*e = t.Explanation
+		e.Kind = Kind
 		if weaker := (&rules.Explanation{Level: rules.Attributed}); a.level != rules.Signed || !t.Upgrade {
 			if e.Rank() > weaker.Rank() {
 				e.Level = weaker.Level

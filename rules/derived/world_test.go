@@ -101,7 +101,7 @@ func (w listing) List(_ context.Context, dir entry.Path, limit int) (out []entry
 // upgrade is a signed transaction that holds paths.
 func upgrade(paths ...entry.Path) derived.Transaction {
 	return derived.Transaction{
-		Source: "pkg 1 → 2", ID: "sha256:00", By: "a key", When: "2026-01-02T03:04:05Z", Level: rules.Signed, Packages: []string{"pkg"}, Upgrade: true,
+		Explanation: rules.Explanation{Source: "pkg 1 → 2", ID: "sha256:00", By: "a key", When: "2026-01-02T03:04:05Z", Level: rules.Signed}, Packages: []string{"pkg"}, Upgrade: true,
 		Holds: func(p entry.Path) bool {
 			return slices.ContainsFunc(paths, func(q entry.Path) bool { return q.Under(p) })
 		},

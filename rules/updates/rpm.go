@@ -31,7 +31,7 @@ func RPMs(ctx context.Context, root pkgdb.Root, trust pkgdb.Trust, want func(pkg
 		p := &found[i]
 		u := RPM{Update{New: p.Package, Level: rules.Local, ID: p.ID}, p.Why}
 		if p.Level == pkgdb.Signed {
-			u.Level = rules.Signed
+			u.Level, u.Key = rules.Signed, p.By.Fingerprint
 			if u.By = p.By.UID; u.By == "" {
 				u.By = p.By.Fingerprint
 			}

@@ -2,6 +2,7 @@ package updates
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"intact/baseline/diff"
@@ -148,12 +149,18 @@ func (x *Explainer) loose(c *diff.Change, take func(rules.Explanation)) {
 func (x *Explainer) all(take func(rules.Explanation)) {
 	var e rules.Explanation
 	found := 0
+	var keys []string
+	claimed := "" // the latest of what cannot be shown any more
 	for i := range x.updates {
 		if x.updates[i].kind() != "dpkg" {
 			continue
 		}
 		found++
 		one := x.updates[i].Explanation(KindState)
+		if one.Key != "" && !slices.Contains(keys, one.Key) {
+			keys = append(keys, one.Key)
+		}
+		claimed = max(claimed, one.Verified)
 		switch {
 		case found == 1:
 			e = one
@@ -162,7 +169,11 @@ func (x *Explainer) all(take func(rules.Explanation)) {
 		}
 	}
 	if found > 1 {
-		e = rules.Explanation{Source: "the records of dpkg", Level: e.Level, Kind: KindState}
+		slices.Sort(keys)
+		e = rules.Explanation{Source: "the records of dpkg", Level: e.Level, Kind: KindState, Key: strings.Join(keys, " "), Verified: claimed}
+		if claimed != "" {
+			e.Claim = rules.HostClaimed
+		}
 	}
 	if found > 0 {
 		take(e)

@@ -27,6 +27,8 @@ type Update struct {
 	ID       string        // of what Source was read from, as "sha256:…" of a package's file
 	By       string        // who signed it, "" where nobody did
 	When     string        // the transaction, RFC 3339; "" where it is not known
+	Key      string        // fingerprint of the pinned key that signed, "" where none did
+	Verified string        // RFC 3339: when the host verified what it cannot show any more, "" where it can
 	Source   Source        // what New holds, nil where that is not known
 
 	// Was is what Old held, by a signed manifest; nil: not known.
@@ -122,5 +124,9 @@ func (u *Update) Title() string {
 
 // Explanation is what the update says of a change that it accounts for.
 func (u *Update) Explanation(kind string) rules.Explanation {
-	return rules.Explanation{Source: u.Title(), Level: u.Level, Kind: kind, ID: u.ID, By: u.By, When: u.When}
+	e := rules.Explanation{Source: u.Title(), Level: u.Level, Kind: kind, ID: u.ID, By: u.By, When: u.When, Key: u.Key, Verified: u.Verified}
+	if e.Verified != "" {
+		e.Claim = rules.HostClaimed
+	}
+	return e
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 
 	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
 	"intact/rules/expect"
+	"intact/rules/pkgdb/pgp"
 	"intact/scanner/entry"
 )
 
@@ -74,10 +77,11 @@ func (a *accept) keep(c baseline.PendingChange) error {
 }
 
 // stillCounts reports whether the source of an explanation would be believed
-// now: a signer may have been revoked since, a manifest forgotten.
+// now: a signer may have been revoked since, a manifest forgotten, the key of a
+// package pinned no more.
 func (a *accept) stillCounts(x rules.Explanation) bool {
 	if x.Kind != expect.Kind {
-		return true
+		return a.stillPinned(x)
 	}
 	ok, seen := a.counts[x]
 	if !seen {
@@ -90,6 +94,31 @@ func (a *accept) stillCounts(x rules.Explanation) bool {
 		}
 		a.counts[x] = ok
 	}
+	return ok
+}
+
+// stillPinned reports whether every key that signed what explains is pinned now.
+// Records that follow from several packages stand or fall with all of them.
+func (a *accept) stillPinned(x rules.Explanation) bool {
+	if x.Level != rules.Signed || x.Key == "" {
+		return true
+	}
+	ok, seen := a.counts[x]
+	if seen {
+		return ok
+	}
+	ok = true
+	for _, key := range strings.Fields(x.Key) {
+		is := func(k pgp.Key) bool { return k.Fingerprint == key }
+		if !slices.ContainsFunc(a.pinnedRing().Keys(), is) && !slices.ContainsFunc(a.rpmKeys().Keys(), is) {
+			ok = false
+			why := fmt.Sprintf("what %s explained stays pending: key %s is not pinned any more", report.Escape(x.Source), report.Escape(key))
+			if !slices.Contains(a.fallen, why) {
+				a.fallen = append(a.fallen, why)
+			}
+		}
+	}
+	a.counts[x] = ok
 	return ok
 }
 

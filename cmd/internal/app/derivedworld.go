@@ -74,7 +74,7 @@ func (w *derivedWorld) explainer(list []updates.Update) rules.Explainer {
 	var ts []derived.Transaction
 	for i := range list {
 		u := &list[i]
-		ts = append(ts, derived.Transaction{Source: u.Title(), ID: u.ID, By: u.By, When: u.When, Level: u.Level,
+		ts = append(ts, derived.Transaction{Explanation: u.Explanation(derived.Kind),
 			Packages: []string{u.New.Name}, Holds: w.packages.Below(i), Upgrade: u.Level == rules.Signed})
 	}
 	return derived.New(w, ts)

@@ -176,7 +176,7 @@ func (c *check) learn(u *updating, one *updates.Update, known *books, name strin
 		return
 	}
 	u.opened = append(u.opened, f)
-	one.Level, one.By, one.ID, one.Source = level, by, h.Archive.String(), updates.Deb(m)
+	one.Level, one.By, one.ID, one.Key, one.Source = level, by, h.Archive.String(), h.Chain.Key, updates.Deb(m)
 	if one.When == "" && !h.Chain.Verified.IsZero() {
 		one.When = h.Chain.Verified.UTC().Format(time.RFC3339)
 	}
