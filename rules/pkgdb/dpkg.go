@@ -77,6 +77,16 @@ func (q *query) diversions(ctx context.Context) error {
 
 // lists reads the list of files of every package once.
 func (q *query) lists(ctx context.Context) error {
+	return q.eachListed(ctx, func(pkg, path string) error {
+		for _, s := range q.wanted[path] {
+			q.claim(pkg, path, s)
+		}
+		return nil
+	})
+}
+
+// eachListed calls do for each line of each list.
+func (q *query) eachListed(ctx context.Context, do func(pkg, path string) error) error {
 	return q.root.List(dpkgInfo, func(name string, _ entry.Kind) error {
 		pkg, ok := packageOf(name, ".list")
 		if !ok {
@@ -86,10 +96,7 @@ func (q *query) lists(ctx context.Context) error {
 			if !listLine(line) {
 				return errLine
 			}
-			for _, s := range q.wanted[string(line)] {
-				q.claim(pkg, string(line), s)
-			}
-			return nil
+			return do(pkg, string(line))
 		})
 	})
 }

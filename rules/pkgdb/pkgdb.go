@@ -282,6 +282,26 @@ func (q *query) each(ctx context.Context, p entry.Path, do func(line []byte) err
 	return nil
 }
 
+// Listed calls do for every path that a list of dpkg names, as it spells it, with
+// the package's name. A root that dpkg does not manage lists none.
+func Listed(ctx context.Context, r Root, do func(pkg string, p entry.Path) error) error {
+	if kind, a := which(r); kind != kindDpkg {
+		if a.State == Unknown {
+			return errors.New(a.Reason)
+		}
+		return nil
+	}
+	q := &query{root: r}
+	return q.eachListed(ctx, func(pkg, path string) error {
+		p, err := entry.NewPath(path)
+		if err != nil {
+			return errLine
+		}
+		pkg, _, _ = strings.Cut(pkg, ":")
+		return do(pkg, p)
+	})
+}
+
 // packageOf returns what a file below info is about: "libc6:amd64.list" is the
 // list of libc6:amd64.
 func packageOf(name, suffix string) (string, bool) {

@@ -154,7 +154,7 @@ func (x *Explainer) Explain(ctx context.Context, c *diff.Change) (best rules.Exp
 	case diff.Removed:
 		x.gone(c.Path, func(u *Update) {
 			e := u.Explanation(Kind)
-			if e.Level == rules.Signed && c.Path.Under("/etc") {
+			if e.Level == rules.Signed && (c.Path.Under("/etc") || x.wasConffile(u, c.Path)) {
 				e.Level = rules.Attributed // package managers leave configuration behind
 			}
 			take(e)
@@ -222,8 +222,23 @@ func (x *Explainer) shipped(u *Update, c *diff.Change) bool {
 	return false
 }
 
+// wasConffile reports whether the old version had p as a configuration file, as far
+// as that is known.
+func (x *Explainer) wasConffile(u *Update, p entry.Path) bool {
+	if u.Was == nil {
+		return false
+	}
+	for _, name := range x.spellings(p, u.Old.Name) {
+		if s, ok, err := u.Was.Lookup(name); err != nil || ok && s.Conffile {
+			return true
+		}
+	}
+	return false
+}
+
 // gone calls do for each update that took p away: Old held it, and no package
-// that is in a new version holds it now.
+// holds it now, by itself or by the database. dpkg lists a configuration file that
+// became obsolete further on: who removed that was not dpkg.
 func (x *Explainer) gone(p entry.Path, do func(*Update)) {
 	from, _ := slices.BinarySearchFunc(x.held, p, func(h held, p entry.Path) int { return cmp.Compare(h.path, p) })
 	if from == len(x.held) || x.held[from].path != p {
@@ -231,6 +246,7 @@ func (x *Explainer) gone(p entry.Path, do func(*Update)) {
 	}
 	kept := false
 	x.Holder(p, func(*Update, *Said) bool { kept = true; return false })
+	kept = kept || x.host.Listed != nil && x.host.Listed(p)
 	for ; !kept && from < len(x.held) && x.held[from].path == p; from++ {
 		i := x.held[from].update
 		u := &x.updates[i]
@@ -288,6 +304,12 @@ func keep(l *expect.Line, c *diff.Change) {
 	}
 }
 
+// PlainCaps spells capabilities of a package as entry.Text does: older versions of
+// libcap write "= cap_net_raw+ep".
+func PlainCaps(s string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(s, "= "), "+", "=")
+}
+
 // caps takes capabilities out of d.New that are the package's, or that the
 // baseline has at the path of a package that does not speak of them.
 func (x *Explainer) caps(s *Said, d *diff.Change) {
@@ -297,7 +319,7 @@ func (x *Explainer) caps(s *Said, d *diff.Change) {
 	}
 	if s.HasCaps {
 		has, _ := entry.Text(entry.Caps, e)
-		if want := strings.ReplaceAll(strings.TrimPrefix(s.Caps, "= "), "+", "="); want == has {
+		if PlainCaps(s.Caps) == has {
 			d.Attrs &^= entry.Caps
 			e.Caps = nil
 		}

@@ -96,8 +96,8 @@ func toolUpdate() (updates.Update, updates.Host, string) {
 			"/bin/tool": says("tool 2"), "/usr/bin/suid": suid, "/etc/tool.conf": conf, "/usr/bin/t": link, "/usr/bin/more": says("more"),
 			"/usr/bin/spool": daemon, "/usr/lib/ghost": ghost, "/usr/share/dir": {Kind: entry.Dir, Mode: 0o755, User: "root", Group: "root"}, "/bin/low": low, "/usr/bin/over": says("over"),
 		}, controls: map[string]updates.Said{"postinst": says("postinst 2")}},
-		Held: held("/bin/tool", "/usr/share/gone", "/usr/bin/more", "/etc/gone"),
-		Was:  pkg{files: map[entry.Path]updates.Said{"/etc/tool.conf": says("conf 1")}},
+		Held: held("/bin/tool", "/usr/share/gone", "/usr/bin/more", "/etc/gone", "/usr/share/conf", "/usr/share/shared", "/etc/obsolete"),
+		Was:  pkg{files: map[entry.Path]updates.Said{"/etc/tool.conf": says("conf 1"), "/usr/share/conf": conf}},
 	}
 	list := "/.\n/bin/tool\n/usr/bin/suid\n/etc/tool.conf\n/usr/bin/t\n/usr/bin/more\n/usr/bin/spool\n/usr/lib/ghost\n/usr/bin/over\n/usr/share/dir\n/bin/low\n"
 	host := updates.Host{
@@ -108,8 +108,14 @@ func toolUpdate() (updates.Update, updates.Host, string) {
 		Group:     func(id uint32) string { return map[uint32]string{1: "daemon", 7: "root"}[id] },
 		Was:       func(p entry.Path) (*entry.Entry, bool) { return is("conf 1 edited"), p == "/etc/tool.conf" },
 		Read: func(_ context.Context, p entry.Path, seen *entry.Entry, _ int64) ([]byte, bool) {
-			return []byte(list), seen.Digest == digest.Sum([]byte(list))
+			for _, l := range []string{list, list + "/etc/obsolete\n", list + "/etc/shadow\n"} {
+				if seen.Digest == digest.Sum([]byte(l)) {
+					return []byte(l), true
+				}
+			}
+			return nil, false
 		},
+		Listed:        func(p entry.Path) bool { return p == "/usr/share/shared" || p == "/etc/obsolete" },
 		SettledBefore: func(d digest.Digest) bool { return d == digest.Sum([]byte("status 1")) },
 		Settled:       func(d digest.Digest) bool { return d == digest.Sum([]byte("status 2")) },
 	}
@@ -162,6 +168,9 @@ func TestExplain(t *testing.T) {
 		{"something put aside", changed("/etc/tool.conf.dpkg-old", nil, is("evil")), ""},
 		{"rpm: something put aside", changed("/etc/tool.conf.rpmsave", nil, is("evil")), ""},
 		{"removed", changed("/usr/share/gone", is("gone"), nil), "package"},
+		{"removed, of another package that did not move", changed("/usr/share/shared", is("gone"), nil), ""},
+		{"removed, obsolete and still listed", changed("/etc/obsolete", is("gone"), nil), ""},
+		{"removed, a configuration outside of etc", changed("/usr/share/conf", is("gone"), nil), "attributed"},
 		{"removed, never held", changed("/usr/share/other", is("gone"), nil), ""},
 		{"removed, still held", changed("/usr/bin/tool", old, nil), ""},
 		{"diverted", changed("/usr/bin/more.real", is("more 1"), is("more")), "package"},
@@ -175,6 +184,7 @@ func TestExplain(t *testing.T) {
 		{"script gone", changed("/var/lib/dpkg/info/tool.prerm", is("x"), nil), "package"},
 		{"list", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list)), "package"},
 		{"list with more", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list+"/etc/shadow\n")), ""},
+		{"list with an obsolete conffile", changed("/var/lib/dpkg/info/tool.list", plain("/.\n"), plain(list+"/etc/obsolete\n")), "attributed"},
 		{"sums that dpkg made", changed("/var/lib/dpkg/info/tool.md5sums", plain("1"), plain("2")), "attributed"},
 		{"status", changed("/var/lib/dpkg/status", plain("status 1"), plain("status 2")), "state"},
 		{"status that says more", changed("/var/lib/dpkg/status", plain("status 1"), plain("status 3")), ""},

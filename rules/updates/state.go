@@ -211,8 +211,14 @@ func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take 
 		if x.accounts(ctx, &s, c) {
 			take(u.Explanation(Kind))
 		}
-	case ext == "list" && plain(c) && x.lists(ctx, u, c):
-		take(u.Explanation(Kind))
+	case ext == "list" && plain(c):
+		if kept, ok := x.lists(ctx, u, c); ok {
+			e := u.Explanation(Kind)
+			if kept && e.Level == rules.Signed {
+				e.Level = rules.Attributed
+			}
+			take(e)
+		}
 	case ext == "md5sums" && plain(c): // dpkg made it of what it unpacked
 		e := u.Explanation(Kind)
 		if e.Level == rules.Signed {
@@ -223,34 +229,54 @@ func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take 
 }
 
 // lists reports whether the list of files that c brought is that of what the
-// package holds.
-func (x *Explainer) lists(ctx context.Context, u *Update, c *diff.Change) bool {
+// package holds. kept says that it has paths of the version before as well: dpkg
+// lists a configuration file further on that the package does not hold any more.
+func (x *Explainer) lists(ctx context.Context, u *Update, c *diff.Change) (kept, ok bool) {
 	if x.host.Read == nil {
-		return false
+		return false, false
 	}
 	b, ok := x.host.Read(ctx, c.Path, c.New, maxList)
 	if !ok {
-		return false
+		return false, false
 	}
 	want := map[entry.Path]bool{}
 	for p, err := range u.Source.Paths() {
 		if err != nil {
-			return false
+			return false, false
 		}
 		want[p] = true
 	}
 	delete(want, "/")
+	var more []entry.Path
 	for line := range strings.Lines(string(b)) {
 		p := entry.Path(strings.TrimSuffix(line, "\n"))
-		if p == "/." || p == "/" {
-			continue
+		switch {
+		case p == "/." || p == "/":
+		case want[p]:
+			delete(want, p)
+		default:
+			more = append(more, p)
 		}
-		if !want[p] {
-			return false
-		}
-		delete(want, p)
 	}
-	return len(want) == 0
+	if len(want) > 0 {
+		return false, false
+	}
+	return len(more) > 0, len(more) == 0 || x.hadAll(u, more)
+}
+
+// hadAll reports whether the version before held all of paths.
+func (x *Explainer) hadAll(u *Update, paths []entry.Path) bool {
+	if u.Held == nil {
+		return false
+	}
+	missing := map[entry.Path]bool{}
+	for _, p := range paths {
+		missing[p] = true
+	}
+	for p := range u.Held {
+		delete(missing, p)
+	}
+	return len(missing) == 0
 }
 
 // Settled reports whether what is installed is what the baseline has and the

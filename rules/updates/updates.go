@@ -79,6 +79,9 @@ type Host struct {
 
 	// Was returns what the baseline has at a path.
 	Was func(p entry.Path) (*entry.Entry, bool)
+	// Listed reports whether the package database lists a path now, for any
+	// package, or cannot say: then it did not go with one. Nil: nothing is listed.
+	Listed func(p entry.Path) bool
 	// Read returns the content that the scan saw, at most limit bytes. False
 	// means that the very same content could not be had.
 	Read func(ctx context.Context, p entry.Path, seen *entry.Entry, limit int64) ([]byte, bool)

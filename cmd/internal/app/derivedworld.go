@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
-	"strings"
 
 	"intact/baseline/diff"
 	"intact/rules"
@@ -14,9 +12,6 @@ import (
 	"intact/scanner"
 	"intact/scanner/entry"
 )
-
-// maxOwnerList bounds one list of files of a package, in bytes.
-const maxOwnerList = 64 << 20
 
 // derivedWorld implements derived.World and derived.Lister by what the scan found:
 // a file is verified where the scan found it as the baseline has it, or where a
@@ -32,7 +27,7 @@ type derivedWorld struct {
 	signed  *pathSet // those of them that a signed package accounts for
 	unseen  *pathSet // what was not looked at, with all below
 
-	owned map[entry.Path]string // by the path on the host; nil: not read yet
+	owned *ownerIndex
 }
 
 // whole reports whether no file of the package of u is known to be another than
@@ -123,7 +118,8 @@ func (w *derivedWorld) Verified(ctx context.Context, p entry.Path) (owner string
 			ok = !w.unseen.holds(dir)
 		}
 	}
-	return w.owner(p), ok
+	owner, _ = w.owned.owner(ctx, p)
+	return owner, ok
 }
 
 func (w *derivedWorld) real(p entry.Path) (entry.Path, bool) {
@@ -182,36 +178,4 @@ func (w *derivedWorld) List(_ context.Context, dir entry.Path, limit int) (out [
 	}
 	slices.Sort(out)
 	return out, err == nil
-}
-
-// owner returns the package of dpkg that lists p, "" where none does, or where its
-// lists cannot be read.
-func (w *derivedWorld) owner(p entry.Path) string {
-	if w.owned == nil {
-		w.owned = map[entry.Path]string{}
-		const dir = entry.Path("/var/lib/dpkg/info")
-		_ = w.c.root.List(dir, func(name string, _ entry.Kind) error { // what cannot be read owns nothing
-			pkg, ok := strings.CutSuffix(name, ".list")
-			if !ok {
-				return nil
-			}
-			pkg, _, _ = strings.Cut(pkg, ":")
-			f, err := w.c.root.OpenFile(dir.Join([]byte(name)))
-			if err != nil {
-				return nil
-			}
-			defer f.Close()
-			b, err := io.ReadAll(io.LimitReader(f, maxOwnerList))
-			if err != nil {
-				return nil
-			}
-			for line := range strings.Lines(string(b)) {
-				if at, err := entry.NewPath(strings.TrimSuffix(line, "\n")); err == nil {
-					w.owned[w.packages.Place(at, pkg)] = pkg
-				}
-			}
-			return nil
-		})
-	}
-	return w.owned[p]
 }

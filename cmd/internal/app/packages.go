@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -13,6 +12,7 @@ import (
 	"intact/rules/packages"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/pgp"
+	"intact/rules/updates"
 	"intact/scanner/entry"
 )
 
@@ -72,17 +72,11 @@ func besides(e *entry.Entry, f *pkgdb.File, users *accounts) (list []packages.Be
 	}
 	if e.Kind == entry.File && e.Have&entry.Caps != 0 && !f.NoCaps {
 		has, _ := entry.Text(entry.Caps, e)
-		if want := plainCaps(f.Caps); want != has {
+		if want := updates.PlainCaps(f.Caps); want != has {
 			add("capabilities", want)
 		}
 	}
 	return list
-}
-
-// plainCaps spells capabilities as they are spelled here: older ones of libcap
-// write "= cap_net_raw+ep".
-func plainCaps(s string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(s, "= "), "+", "=")
 }
 
 // levelWords says how far a package's word goes.

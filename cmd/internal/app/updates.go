@@ -318,14 +318,20 @@ func (c *check) explainByPackages(ctx context.Context, e *explaining) (err error
 		return nil
 	}
 	host.Contents = e.contents
+	owned := &ownerIndex{c: c}
+	host.Listed = func(p entry.Path) bool { // until the contrary is known
+		pkg, known := owned.owner(ctx, p)
+		return pkg != "" || !known
+	}
 	x, err := updates.New(ctx, c.updating.list, host)
 	if err != nil {
 		return err
 	}
+	owned.place = x.Place
 	for name, err := range x.Failed() {
 		c.remark(fmt.Sprintf("what is recorded of package %s explains nothing: %s", report.Escape(name), report.Prose(err.Error())))
 	}
-	w := &derivedWorld{c: c, packages: x, x: scanner.NewExaminer(c.root, c.rate())}
+	w := &derivedWorld{c: c, packages: x, owned: owned, x: scanner.NewExaminer(c.root, c.rate())}
 	e.by = append(e.by, packageExplainer{x, c.updating, w, ctx})
 	if len(c.limit) == 0 {
 		e.by = append(e.by, w.explainer(c.updating.list))
