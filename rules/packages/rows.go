@@ -1,6 +1,7 @@
 package packages
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -16,12 +17,16 @@ const (
 	stateRemoved   = "config-files" // only what the administrator may edit is left
 )
 
+const ruleDowngraded = "pkg.downgraded"
+
+var downgradeAttack = []string{"T1562.010"}
+
 // Moved is the finding about a package that is another than before. Old is zero
 // where there was none, and now where there is none; name is how the baseline
 // calls it.
 func Moved(name string, old, now pkgdb.Package) rules.Finding {
 	f := rules.Finding{Set: Name, Change: "changed", Subject: rules.Subject{Kind: "package", Name: name}}
-	had, has := there(old), there(now)
+	had, has := There(old), There(now)
 	order := 0
 	if had && has {
 		order = Compare(old, now)
@@ -34,8 +39,8 @@ func Moved(name string, old, now pkgdb.Package) rules.Finding {
 		f.Change = "removed"
 		say("pkg.removed", rules.Low, "was installed in version "+old.Version)
 	case order > 0:
-		say("pkg.downgraded", rules.High, "an older version brings back what newer ones mended")
-		f.Attack = []string{"T1562.010"}
+		say(ruleDowngraded, rules.High, "an older version brings back what newer ones mended")
+		f.Attack = downgradeAttack
 	case has && now.Status != stateInstalled:
 		say("pkg.state", rules.Medium, "is not fully installed: "+now.Status)
 		if strings.HasPrefix(now.Status, "triggers-") {
@@ -57,8 +62,49 @@ func Moved(name string, old, now pkgdb.Package) rules.Finding {
 	return f
 }
 
-// there reports whether files of the package are, or may be, on the host.
-func there(p pkgdb.Package) bool { return p.Name != "" && p.Status != stateRemoved }
+// Move is a package before and now; what there is none of is zero.
+type Move struct{ Old, New pkgdb.Package }
+
+// Replaced returns, for each package that came, the version that went under the
+// same name in the same transaction, where that is the higher one: of another
+// architecture, or of a name that may be installed in several versions. To look at
+// each by itself would see one that is removed and one that is new.
+func Replaced(moves []Move) map[int]pkgdb.Package {
+	type name struct{ kind, name string }
+	gone, came := map[name]pkgdb.Package{}, map[name]int{}
+	for i, m := range moves {
+		k := name{cmp.Or(m.Old.Kind, m.New.Kind), cmp.Or(m.Old.Name, m.New.Name)}
+		switch had, has := There(m.Old), There(m.New); {
+		case had && !has:
+			if p, ok := gone[k]; !ok || Compare(p, m.Old) < 0 {
+				gone[k] = m.Old
+			}
+		case has && !had:
+			if at, ok := came[k]; !ok || Compare(moves[at].New, m.New) < 0 {
+				came[k] = i // the highest that came
+			}
+		}
+	}
+	out := map[int]pkgdb.Package{}
+	for k, i := range came {
+		if p, ok := gone[k]; ok && Compare(moves[i].New, p) < 0 {
+			out[i] = p
+		}
+	}
+	return out
+}
+
+// Swapped is the finding about a package that took the place of a higher version:
+// went is what Replaced says.
+func Swapped(name string, went pkgdb.Package, m Move) rules.Finding {
+	f := Moved(name, m.Old, m.New)
+	f.Rule, f.Severity, f.RawSeverity, f.Attack = ruleDowngraded, rules.High, rules.High, downgradeAttack
+	f.Reasons = []string{fmt.Sprintf("version %s of %s went in the same transaction: an older version brings back what newer ones mended", went.Version, went.Arch)}
+	return f
+}
+
+// There reports whether files of the package are, or may be, on the host.
+func There(p pkgdb.Package) bool { return p.Name != "" && p.Status != stateRemoved }
 
 // Compare orders two packages of one kind by version: negative if a is the older
 // one.

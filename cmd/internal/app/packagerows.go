@@ -228,9 +228,21 @@ func (c *check) explainPackage(m *packageMove) (best *rules.Explanation) {
 // rows for the pending set.
 func (c *check) judgePackages() {
 	c.rowSaid = map[string][]byte{}
+	swapped := map[int]pkgdb.Package{}
+	if len(c.moves) > 1 {
+		pairs := make([]packages.Move, len(c.moves))
+		for i, m := range c.moves {
+			pairs[i] = packages.Move{Old: m.Old, New: m.New}
+		}
+		swapped = packages.Replaced(pairs)
+	}
 	for i := range c.moves {
 		m := &c.moves[i]
 		f := movedFinding(m.row, m.Old, m.New)
+		if went, ok := swapped[i]; ok {
+			f = packages.Swapped(f.Subject.Name, went, packages.Move{Old: m.Old, New: m.New})
+			f.Reasons[0] = report.Prose(f.Reasons[0])
+		}
 		x := c.explainPackage(m)
 		if x != nil && x.Level == rules.Signed && f.Rule != "pkg.upgraded" {
 			x.Level = rules.Attributed

@@ -114,9 +114,10 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 func plainKey(p *pkgdb.Package) string { return p.Kind + " " + p.Name + ":" + p.Arch }
 
 // lowered is how far a signature counts: only a version that is not below the
-// baseline's is ever vouched for.
+// baseline's is ever vouched for. Of a package that was removed and not purged the
+// baseline knows a version, and no file.
 func lowered(u *updates.Update, level string) string {
-	if level == rules.Signed && (u.Old.Name == "" || packages.Compare(u.New, u.Old) < 0) {
+	if level == rules.Signed && (!packages.There(u.Old) || packages.Compare(u.New, u.Old) < 0) {
 		return rules.Attributed
 	}
 	return level
