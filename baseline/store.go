@@ -67,6 +67,10 @@ var (
 // The store makes it and leaves it to others.
 const PackagesDir = "packages"
 
+// IndexesDir is the folder of the state folder that has the signed indexes which
+// manifests of packages refer to. The store makes it and leaves it to others.
+const IndexesDir = "indexes"
+
 // KeysDir is the folder of the state folder that has the host's keys. The store
 // only removes what was left unfinished there.
 const KeysDir = "keys"

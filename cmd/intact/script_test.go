@@ -121,6 +121,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"jsonnot":     plain(func(ts *testscript.TestScript, args []string) { jsonHas(ts, args, false) }),
 		"tree":        plain(cmdTree),
 		"flip":        plain(cmdFlip),
+		"forge":       plain(cmdForge),
 		"mount":       plain(cmdMount),
 		"umount":      plain(cmdUmount),
 	}

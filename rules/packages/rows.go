@@ -136,6 +136,13 @@ func values(old, now pkgdb.Package) (list []rules.Value) {
 	return list
 }
 
+// Forged is the finding about what was recorded of a package and was made up: name
+// and version say which.
+func Forged(name, version, why string) rules.Finding {
+	return rules.Finding{Set: Name, Rule: "pkg.forged", Severity: rules.Critical, RawSeverity: rules.Critical, Subject: rules.Subject{Kind: "package", Name: name}, Attack: []string{"T1565.001"},
+		Reasons: []string{"version " + version + ": " + why + "; what is recorded of it does not count"}}
+}
+
 // Unreadable is the finding about a database that was read for the baseline and
 // cannot be read now: of no package it can be said whether it changed.
 func Unreadable(packages int, why error) rules.Finding {

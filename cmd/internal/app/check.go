@@ -263,6 +263,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 			return c.broken(ctx, err)
 		}
 		c.pruneInbox()
+		c.pruneIndexes()
 	}
 	err = c.finish(ctx)
 	return c.out, err

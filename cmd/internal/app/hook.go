@@ -237,8 +237,8 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 	if _, err := os.Stat(h.o.Lists); errors.Is(err, fs.ErrNotExist) {
 		dir = embed.FS{} // no lists: nobody vouches, which is no reason to keep nothing
 	}
-	lists := deb.Lists{Dir: dir, Ring: ring, Now: h.env.Now()}
-	problems, err := lists.Record(ctx, names, openPackage, r.dir, func(name string, p deb.Recorded) error {
+	r.lists = deb.Lists{Dir: dir, Ring: ring, Now: h.env.Now()}
+	problems, err := r.lists.Record(ctx, names, openPackage, r.dir, func(name string, p deb.Recorded) error {
 		stored, err := "", p.Err
 		if err == nil {
 			stored, _, err = r.store(p)

@@ -31,6 +31,7 @@ func (c *check) judge(ctx context.Context) error {
 	if err := c.tell(ctx); err != nil {
 		return err
 	}
+	c.forgeries()
 	for _, name := range setNames {
 		if !c.sets[name] {
 			continue

@@ -12,6 +12,7 @@ import (
 // be true of them too. The next run deletes what ends in .tmp.
 var stateFile = regexp.MustCompile(`^(?:lock|commit\.lock|host|windows|[^/]+\.tmp` +
 	`|baseline/(?:[0-9]{10}\.(?:db|statement|statement\.sig)|proposed\.db|ages|[^/]+\.tmp)` +
+	`|indexes/(?:[0-9a-f]{64}\.(?:release|index)|[^/]+\.tmp)` +
 	`|inbox/(?:[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}|[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|expect/(?:[0-9a-f]{64}(?:\.sig)?|[^/]+\.tmp)` +
 	`|pending/(?:[0-9a-f]{64}|[^/]+\.tmp)` +

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -10,11 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"intact/baseline"
 	"intact/rules/pkgdb"
+	"intact/rules/pkgdb/deb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/pkgdb/pgp"
 	"intact/scanner/digest"
@@ -33,22 +36,44 @@ type books struct {
 	ring  func() *pgp.Keyring  // whose signatures count now
 	lost  int                  // manifests that cannot be used
 	why   error                // one of them
+
+	indexes  string                   // the folder of what shows that they are signed
+	lists    fs.FS                    // apt's lists, for what has none there; nil without
+	now      time.Time                // by which signatures are judged
+	refers   map[manifest.SHA256]bool // what there must be of evidence
+	proven   map[string]*deb.Proof    // by the names of manifests: what shows it, nil where nothing does
+	unproven error                    // why not, of one of them
+	forged   []forgery
 }
 
 // bookKey names a package as the database does.
 type bookKey struct{ name, arch, version string }
 
-// openBooks reads what the manifests say of themselves. A folder that is not there
+// library returns the stored manifests, read once in a run.
+func (s *session) library(ctx context.Context) (*books, error) {
+	if s.books == nil {
+		b := &books{dir: filepath.Join(s.store.Dir(), baseline.PackagesDir), ring: s.pinnedRing, indexes: s.indexes(), now: s.env.Now(),
+			lists: os.DirFS(filepath.Join(s.root.HostPath(), AptLists)),
+			names: map[bookKey][]string{}, weak: map[bookKey][]string{}, refers: map[manifest.SHA256]bool{}, proven: map[string]*deb.Proof{}}
+		if err := b.open(ctx); err != nil {
+			return nil, err
+		}
+		b.split()
+		s.books = b
+	}
+	return s.books, nil
+}
+
+// open reads what the manifests say of themselves. A folder that is not there
 // holds none.
-func openBooks(ctx context.Context, dir string, ring func() *pgp.Keyring) (*books, error) {
-	b := &books{dir: dir, ring: ring, names: map[bookKey][]string{}, weak: map[bookKey][]string{}}
-	d, err := os.Open(dir)
+func (b *books) open(ctx context.Context) error {
+	d, err := os.Open(b.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return b, nil
+		return nil
 	}
 	if err != nil {
 		b.damaged(err)
-		return b, nil
+		return nil
 	}
 	defer d.Close()
 	for n := 0; ; {
@@ -59,12 +84,12 @@ func openBooks(ctx context.Context, dir string, ring func() *pgp.Keyring) (*book
 			}
 			if n++; n > maxBooks {
 				b.damaged(fmt.Errorf("over %d manifests", maxBooks))
-				return b, nil
+				return nil
 			}
 			b.peek(name)
 		}
 		if err != nil || ctx.Err() != nil {
-			return b, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -111,16 +136,13 @@ func readStored(name string) (m *manifest.Manifest, f *os.File, err error) {
 
 // peek files a manifest under what it says it is about, and believes nothing yet.
 func (b *books) peek(name string) {
-	f, _, err := openStored(filepath.Join(b.dir, name))
-	if err != nil {
-		b.damaged(err)
-		return
-	}
-	defer f.Close()
-	h, err := manifest.ReadHead(f)
+	h, err := b.head(name)
 	if err != nil {
 		b.damaged(fmt.Errorf("manifest %q: %w", name, err))
 		return
+	}
+	if h.Level == manifest.Signed {
+		b.refers[h.Chain.Release], b.refers[h.Chain.Index] = true, true
 	}
 	k := bookKey{h.Package, h.Architecture, h.Version}
 	if h.Level == manifest.Signed {
@@ -163,13 +185,17 @@ func (b *books) pinned(fingerprint string) bool {
 	return slices.ContainsFunc(b.ring().Keys(), func(k pgp.Key) bool { return k.Fingerprint == fingerprint })
 }
 
-// read lets use look into a manifest that is signed. One that is damaged is as if
-// it were not there.
+var errNoEvidence = errors.New("nothing of it was found")
+
+// read lets use look into a manifest that is signed, and that prove was asked about.
+// One that is damaged is as if it were not there.
 func (b *books) read(name string, k bookKey, use func(*manifest.Manifest) error) {
 	m, f, err := b.verify(name, k)
 	if err == nil {
 		defer f.Close()
-		if m.Head.Level != manifest.Signed {
+		if b.proven[name] == nil {
+			err = fmt.Errorf("manifest %q: no signed index is kept that lists its package: %w", name, cmp.Or(b.unproven, errNoEvidence))
+		} else if m.Head.Level != manifest.Signed {
 			err = fmt.Errorf("manifest %q: its head said that it is signed", name)
 		} else {
 			err = use(m)

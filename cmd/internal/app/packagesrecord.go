@@ -39,9 +39,10 @@ type RecordOptions struct {
 // recorder keeps manifests. One is called by the SHA-256 of the package's file
 // and its own BLAKE3.
 type recorder struct {
-	s   *session
-	dir string
-	out Outcome
+	s     *session
+	dir   string
+	lists deb.Lists
+	out   Outcome
 }
 
 // PackagesRecord verifies packages and keeps their manifests. It takes no lock:
@@ -72,8 +73,8 @@ func PackagesRecord(ctx context.Context, e *Env, o RecordOptions) (Outcome, erro
 	if err := r.folder(); err != nil {
 		return Outcome{}, err
 	}
-	lists := deb.Lists{Dir: os.DirFS(o.Lists), Ring: ring, Now: e.Now()}
-	problems, err := lists.Record(ctx, files, openPackage, r.dir, r.keep)
+	r.lists = deb.Lists{Dir: os.DirFS(o.Lists), Ring: ring, Now: e.Now()}
+	problems, err := r.lists.Record(ctx, files, openPackage, r.dir, r.keep)
 	for _, p := range problems {
 		e.warn("%v", p)
 	}
@@ -200,12 +201,14 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 		if strings.HasPrefix(f.Name(), prefix) && stateFile.MatchString(baseline.PackagesDir+"/"+f.Name()) {
 			name := filepath.Join(r.dir, f.Name())
 			old = append(old, name)
-			if m, err := openManifest(name); err == nil && saysAsMuch(m, p.Head.Level) {
-				note = " (recorded before as " + string(m) + ")"
-				if m != p.Head.Level {
-					return f.Name(), note, nil
-				} // else what was verified just now is what counts
-			}
+		}
+	}
+	for _, name := range old {
+		if l, err := manifestLevel(name); err == nil && saysAsMuch(l, p.Head.Level) {
+			note = " (recorded before as " + string(l) + ")"
+			if l != p.Head.Level {
+				return filepath.Base(name), note, nil
+			} // else what was verified just now is what counts
 		}
 	}
 	f, err := os.CreateTemp(r.dir, "manifest-*.tmp")
@@ -217,6 +220,10 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 	if err == nil {
 		err = f.Sync()
 	}
+	if err == nil && slices.ContainsFunc(old, func(name string) bool { return contradicts(f.Name(), sum, name) }) {
+		r.out.Add(ExitFindings)
+		note = " (what was recorded of it before said something else: somebody forged that)"
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
@@ -226,6 +233,9 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 	}
 	if err := syncFolder(r.dir); err != nil {
 		return "", "", fmt.Errorf("write manifest: %w", err)
+	}
+	if err := r.keepEvidence(p.Proof); err != nil {
+		r.s.env.warn("what shows that %s is signed could not be kept, so it will not count as signed: %v", p.Head.Package, err)
 	}
 	for _, name := range old {
 		if name != to {
@@ -242,8 +252,8 @@ func saysAsMuch(old, new manifest.Level) bool {
 	return old == new || old == manifest.Signed || old == manifest.None && new == manifest.Local
 }
 
-// openManifest verifies a stored manifest and returns its level.
-func openManifest(name string) (l manifest.Level, err error) {
+// manifestLevel verifies a stored manifest and returns its level.
+func manifestLevel(name string) (l manifest.Level, err error) {
 	err = withManifest(name, func(m *manifest.Manifest) error { l = m.Head.Level; return nil })
 	return l, err
 }

@@ -3,11 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 
-	"intact/baseline"
 	"intact/rules/packages"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/manifest"
@@ -47,7 +45,7 @@ type saying struct {
 func (s *session) newSayings(ctx context.Context) (*sayings, error) {
 	y := &sayings{s: s, users: readAccounts(s.root)}
 	var err error
-	if y.books, err = openBooks(ctx, filepath.Join(s.store.Dir(), baseline.PackagesDir), s.pinnedRing); err != nil {
+	if y.books, err = s.library(ctx); err != nil {
 		return nil, err
 	}
 	if y.over, y.overErr = pkgdb.Overrides(ctx, packageRoot{s.root}); ctx.Err() != nil {
@@ -91,6 +89,13 @@ func (y *sayings) ask(ctx context.Context, list []seen) ([]saying, error) {
 		if list[i].entry != nil {
 			w.Override = y.override(&list[i], a.Owners)
 		}
+	}
+	keys := map[bookKey]bool{}
+	for key := range wanted {
+		keys[key] = true
+	}
+	if err := y.books.prove(ctx, keys); err != nil {
+		return nil, err
 	}
 	for key, uses := range wanted {
 		for _, name := range y.books.names[key] {

@@ -43,6 +43,7 @@ type session struct {
 	remarked    []string     // notes for the report
 	rpmRing     *pgp.Keyring // see rpmKeys; nil until asked for
 	debRing     *pgp.Keyring // likewise of archives of Debian
+	books       *books       // see library; nil until asked for
 }
 
 // open reads the configuration and opens the root and the state folder.

@@ -7,12 +7,10 @@ import (
 	"iter"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
@@ -69,8 +67,11 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	if len(moved) == 0 {
 		return u, nil
 	}
-	known, err := openBooks(ctx, filepath.Join(c.store.Dir(), baseline.PackagesDir), c.pinnedRing)
+	known, err := c.library(ctx)
 	if err != nil {
+		return u, err
+	}
+	if err := known.prove(ctx, booksOf(moved)); err != nil {
 		return u, err
 	}
 	rpms, err := c.rpmsMoved(ctx, moved)
@@ -97,7 +98,7 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 		if k := (bookKey{m.New.Name, m.New.Arch, m.New.Version}); m.New.Kind == "dpkg" {
 			names := slices.Concat(known.names[k], known.weak[k])
 			for _, name := range names[:min(len(names), maxAlike)] {
-				c.learn(u, &one, known, name, k)
+				c.learn(ctx, u, &one, known, name, k)
 			}
 			c.learnOld(u, &one, known)
 		}
@@ -107,7 +108,20 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 		u.byRow[key] = len(u.list)
 		u.list = append(u.list, one)
 	}
-	return u, nil
+	return u, ctx.Err()
+}
+
+// booksOf are the packages before and now.
+func booksOf(moved []packageMove) map[bookKey]bool {
+	keys := map[bookKey]bool{}
+	for i := range moved {
+		for _, p := range [...]*pkgdb.Package{&moved[i].Old, &moved[i].New} {
+			if p.Kind == "dpkg" {
+				keys[bookKey{p.Name, p.Arch, p.Version}] = true
+			}
+		}
+	}
+	return keys
 }
 
 // plainKey is the key of the row of a package of which there is one version.
@@ -151,7 +165,7 @@ func (c *check) transactionTimes() (when, version map[string]string) {
 }
 
 // learn takes what a manifest says into one, unless it knows as much.
-func (c *check) learn(u *updating, one *updates.Update, known *books, name string, k bookKey) {
+func (c *check) learn(ctx context.Context, u *updating, one *updates.Update, known *books, name string, k bookKey) {
 	fail := func(why string) {
 		c.remark(fmt.Sprintf("what is recorded of package %s %s explains nothing: %s", report.Escape(k.name), report.Escape(k.version), report.Prose(why)))
 	}
@@ -166,10 +180,13 @@ func (c *check) learn(u *updating, one *updates.Update, known *books, name strin
 		fail(h.Reason)
 		return
 	}
-	level, by := rules.Local, ""
+	level, by, verified := rules.Local, "", ""
 	if h.Level == manifest.Signed {
-		by = strings.TrimSpace(h.Chain.UID + ", " + h.Chain.Origin + " " + h.Chain.Suite)
-		level = lowered(one, rules.Signed)
+		level, by, verified = c.signedBy(ctx, one, known, name, m)
+		if level == "" {
+			f.Close()
+			return
+		}
 	}
 	now := rules.Explanation{Level: level}
 	if one.Source != nil && (&rules.Explanation{Level: one.Level}).Rank() >= now.Rank() {
@@ -177,7 +194,8 @@ func (c *check) learn(u *updating, one *updates.Update, known *books, name strin
 		return
 	}
 	u.opened = append(u.opened, f)
-	one.Level, one.By, one.ID, one.Key, one.Source = level, by, h.Archive.String(), h.Chain.Key, updates.Deb(m)
+	one.Level, one.By, one.ID, one.Source = level, by, h.Archive.String(), updates.Deb(m)
+	one.Verified, one.Key = verified, h.Chain.Key // which is none where nothing shows it
 	if one.When == "" && !h.Chain.Verified.IsZero() {
 		one.When = h.Chain.Verified.UTC().Format(time.RFC3339)
 	}
@@ -191,7 +209,7 @@ func (c *check) learnOld(u *updating, one *updates.Update, known *books) {
 		if err != nil {
 			continue // what nobody knows vouches for nothing
 		}
-		if m.Head.Level == manifest.Signed && one.Was == nil {
+		if m.Head.Level == manifest.Signed && one.Was == nil && known.proven[name] != nil {
 			one.Was = updates.Deb(m)
 			u.opened = append(u.opened, f)
 			continue

@@ -87,7 +87,8 @@ func record(b []byte) (*deb.Archive, *manifest.Manifest, error) {
 		return nil, nil, err
 	}
 	var text bytes.Buffer
-	name, err := out.Write(&text, a.Head(nil, now, ""))
+	head, _ := a.Head(nil, now, "")
+	name, err := out.Write(&text, head)
 	if err != nil {
 		return nil, nil, err
 	}

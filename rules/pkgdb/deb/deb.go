@@ -41,7 +41,11 @@ type Proof struct {
 	Filename string          // of it, below the root of the repository
 	Index    Index
 	Release  *Release
+	From     Files
 }
+
+// Files are the names in the folder of lists that a proof was found in.
+type Files struct{ Release, Index string }
 
 // valid reports whether the three can be written into a control file.
 func (id Identity) valid() bool {

@@ -60,6 +60,9 @@ func (l Lists) Prove(ctx context.Context, want Wanted) (proofs []Proof, problems
 			if err != nil {
 				problems = append(problems, err)
 			}
+			for i := range got {
+				got[i].From = Files{prefix + releaseSuffix, f.Name()}
+			}
 			proofs = append(proofs, got...)
 		}
 	}
@@ -104,10 +107,11 @@ func (l Lists) index(ctx context.Context, r *Release, name string, want Wanted) 
 }
 
 // Head is the head of the archive's manifest: signed if a proof is about these
-// very bytes and its release is valid, and else not, with the reason. why is
-// the reason where no proof is about this package at all, "" for the usual one.
-func (a *Archive) Head(proofs []Proof, now time.Time, why string) *manifest.Head {
-	h := &manifest.Head{
+// very bytes and its release is valid, and else not, with the reason; and that
+// proof, nil where there is none. why is the reason where no proof is about this
+// package at all, "" for the usual one.
+func (a *Archive) Head(proofs []Proof, now time.Time, why string) (h *manifest.Head, proof *Proof) {
+	h = &manifest.Head{
 		Format: "deb", Package: a.Package, Version: a.Version, Architecture: a.Architecture,
 		Archive: a.SHA256, ArchiveSize: a.Size, Controls: a.Controls, Removes: a.Removes,
 		Level: manifest.Local, Reason: why,
@@ -117,11 +121,12 @@ func (a *Archive) Head(proofs []Proof, now time.Time, why string) *manifest.Head
 	}
 	mine := slices.DeleteFunc(slices.Clone(proofs), func(p Proof) bool { return p.Identity != a.Identity })
 	if len(mine) == 0 {
-		return h
+		return h, nil
 	}
 	slices.SortStableFunc(mine, func(a, b Proof) int { return b.Release.Date.Compare(a.Release.Date) })
 	h.Level, h.Reason = manifest.None, "the signed index lists another archive of this version"
-	for _, p := range mine {
+	for i := range mine {
+		p := &mine[i]
 		if p.SHA256 != a.SHA256 || p.Size != a.Size {
 			continue
 		}
@@ -129,15 +134,17 @@ func (a *Archive) Head(proofs []Proof, now time.Time, why string) *manifest.Head
 			h.Level, h.Reason = manifest.Local, err.Error()
 			continue
 		}
-		h.Level, h.Reason, h.Chain = manifest.Signed, "", p.chain(now)
-		break
+		h.Level, h.Reason, h.Chain = manifest.Signed, "", p.Chain(now)
+		return h, p
 	}
-	return h
+	return h, nil
 }
 
-// chain is what a proof says of the links above it.
-func (p *Proof) chain(now time.Time) manifest.Chain {
-	r, s := p.Release, p.Release.Signers[0]
+// Chain is what a proof says of the links above it.
+func (p *Proof) Chain(now time.Time) manifest.Chain { return p.chain(p.Release.Signers[0], now) }
+
+func (p *Proof) chain(s pgp.Signer, now time.Time) manifest.Chain {
+	r := p.Release
 	return manifest.Chain{
 		Release: r.SHA256, ReleaseSize: r.Size, Origin: r.Origin, Suite: r.Suite, Codename: r.Codename,
 		Date: r.Date, ValidUntil: r.ValidUntil, Key: s.Fingerprint, Subkey: s.Subkey, UID: s.UID, SignedAt: s.Made,

@@ -146,7 +146,8 @@ func prove(t testing.TB, files fstest.MapFS, k *pgp.Keyring, at time.Time, b []b
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.Head(proofs, at, deb.Unvouched(problems)), problems
+	h, _ := a.Head(proofs, at, deb.Unvouched(problems))
+	return h, problems
 }
 
 func TestChain(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 type Recorded struct {
 	Head  *manifest.Head                           // nil after an error
 	Write func(w io.Writer) (digest.Digest, error) // writes the manifest, once, within keep
+	Proof *Proof                                   // of a signed one, where it was found
 	Err   error                                    // the file could not be read as a package: there is no manifest
 }
 
@@ -71,6 +72,6 @@ func (l Lists) record(ctx context.Context, name string, open func(string) (io.Re
 	if err != nil {
 		return keep(name, Recorded{Err: err})
 	}
-	h := a.Head(proofs, l.Now, why)
-	return keep(name, Recorded{Head: h, Write: func(w io.Writer) (digest.Digest, error) { return out.Write(w, h) }})
+	h, proof := a.Head(proofs, l.Now, why)
+	return keep(name, Recorded{Head: h, Proof: proof, Write: func(w io.Writer) (digest.Digest, error) { return out.Write(w, h) }})
 }

@@ -173,6 +173,20 @@ func (m *Manifest) entries(in *lineReader) error {
 	}
 }
 
+// Body is a digest of all that the archive says: the entries, what the package
+// manager keeps beside, and what is taken away, without the evidence. Two manifests
+// of one archive have the same, or one of them is a lie.
+func (m *Manifest) Body() digest.Digest {
+	sum := digest.New()
+	sum.Reset(int64(len(m.pieces)) * 32)
+	sum.Write(appendHead(nil, &Head{Package: m.Head.Package, Version: m.Head.Version, Architecture: m.Head.Architecture,
+		ArchiveSize: m.Head.ArchiveSize, Controls: m.Head.Controls, Removes: m.Head.Removes}))
+	for _, p := range m.pieces { // which are cut by the entries alone
+		sum.Write(p.sum[:])
+	}
+	return sum.Sum()
+}
+
 // load reads a piece again.
 func (m *Manifest) load(p piece) ([]string, error) {
 	if l := m.last.Load(); l != nil && l.off == p.off {
