@@ -67,8 +67,8 @@ func (x *explainer) selection(ctx context.Context, c *diff.Change) answer {
 		return nothing
 	}
 	for _, p := range s.files {
-		if _, there := x.world.Look(ctx, p); there && !x.owned(ctx, p) {
-			return nothing
+		if e, there := x.world.Look(ctx, p); there && (e.Kind != entry.File || !x.owned(ctx, p)) {
+			return nothing // a link could lead to any certificate that some package has
 		}
 	}
 	return weak
@@ -109,6 +109,9 @@ func (x *explainer) certificate(ctx context.Context, c *diff.Change) answer {
 // trusts tells whether the certificate at p is to be in the folder of trusted
 // ones, and how surely.
 func (x *explainer) trusts(ctx context.Context, p entry.Path) answer {
+	if e, ok := x.world.Look(ctx, p); !ok || e.Kind != entry.File {
+		return nothing
+	}
 	switch {
 	case p.Under(localCertsDir):
 		if _, ok := x.world.Verified(ctx, p); ok {
@@ -163,11 +166,12 @@ func (x *explainer) bundle(ctx context.Context, c *diff.Change) answer {
 		if ctx.Err() != nil {
 			return nothing
 		}
-		if _, there := x.world.Look(ctx, p); !there {
+		e, there := x.world.Look(ctx, p)
+		if !there {
 			continue // update-ca-certificates passes over it too
 		}
 		b, ok := x.world.Reference(ctx, p, maxCert)
-		if !ok || !x.owned(ctx, p) {
+		if !ok || e.Kind != entry.File || !x.owned(ctx, p) {
 			return nothing
 		}
 		if rest, ok = bytes.CutPrefix(rest, ended(b)); !ok {
@@ -196,8 +200,9 @@ func (x *explainer) local(ctx context.Context, rest []byte) bool {
 		if _, ok := x.world.Verified(ctx, p); !ok {
 			return false
 		}
+		e, there := x.world.Look(ctx, p)
 		b, ok := x.world.Reference(ctx, p, maxCert)
-		if !ok || len(certs) > maxLocal {
+		if !ok || !there || e.Kind != entry.File || len(certs) > maxLocal {
 			return false
 		}
 		certs = append(certs, ended(b))

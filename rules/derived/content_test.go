@@ -169,8 +169,12 @@ func TestBundle(t *testing.T) {
 		"local one changed":    {packaged + "PEM L\n", func(w world) { w["/usr/local/share/ca-certificates/l.crt"] = object{content: "PEM L\n", changed: true} }, ""},
 		"source changed":       {packaged, func(w world) { w[caDir+"mozilla/A.crt"] = object{content: "PEM A\n", owner: "p", changed: true} }, ""},
 		"source of no package": {packaged, func(w world) { w[caDir+"mozilla/A.crt"] = object{content: "PEM A\n"} }, ""},
-		"another selection":    {packaged, func(w world) { o := w[caConf]; o.changed = true; w[caConf] = o }, rules.Attributed},
-		"selection climbs":     {packaged, func(w world) { w[caConf] = object{content: "../../../tmp/A.crt\n"} }, ""},
+		"a link to another package's": {packaged, func(w world) {
+			w["/usr/share/doc/test.crt"] = object{content: "PEM A\n", owner: "doc"}
+			w[caDir+"mozilla/A.crt"] = object{target: "/usr/share/doc/test.crt"}
+		}, ""},
+		"another selection": {packaged, func(w world) { o := w[caConf]; o.changed = true; w[caConf] = o }, rules.Attributed},
+		"selection climbs":  {packaged, func(w world) { w[caConf] = object{content: "../../../tmp/A.crt\n"} }, ""},
 	}
 	for name, tt := range tests {
 		w := certWorld(tt.bundle)

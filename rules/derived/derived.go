@@ -14,6 +14,7 @@ package derived
 
 import (
 	"context"
+	"time"
 
 	"intact/baseline/diff"
 	"intact/rules"
@@ -51,13 +52,23 @@ type Lister interface {
 	List(ctx context.Context, dir entry.Path, limit int) ([]entry.Path, bool)
 }
 
+// Rememberer is what a World may know besides. Without it no copy of what was there
+// before is explained.
+type Rememberer interface {
+	// Was gives what the baseline has at p itself.
+	Was(p entry.Path) (*entry.Entry, bool)
+}
+
 // Transaction is one or more packages that came, changed or went together.
 type Transaction struct {
 	rules.Explanation // as it is said of files of the packages: Kind is replaced, Level at most kept
 	Packages          []string
 	// Holds reports whether any package of the transaction holds p or something
 	// below p.
-	Holds   func(p entry.Path) bool
+	Holds func(p entry.Path) bool
+	// Until is when the last of it was made, where the baseline has the packages
+	// already: what comes later is not of it. Zero: it may be made now.
+	Until   time.Time
 	Upgrade bool // to a higher version of what the baseline has; else attributed at most
 }
 
@@ -128,7 +139,7 @@ func (x *explainer) Explain(ctx context.Context, c *diff.Change) (rules.Explanat
 	if a.level == "" || ctx.Err() != nil {
 		return rules.Explanation{}, false
 	}
-	return x.attribute(row, c.Path, a)
+	return x.attribute(row, c, a)
 }
 
 // removed is the answer for a file that went away: nothing can be read.
@@ -164,11 +175,11 @@ func (x *explainer) check(ctx context.Context, row *class, c *diff.Change) answe
 }
 
 // attribute names the transaction that made the file.
-func (x *explainer) attribute(row *class, p entry.Path, a answer) (rules.Explanation, bool) {
+func (x *explainer) attribute(row *class, c *diff.Change, a answer) (rules.Explanation, bool) {
 	var best *rules.Explanation
 	for i := range x.transactions {
 		t := &x.transactions[i]
-		if t.Holds == nil || !row.triggered(t, p, a.sources) {
+		if t.Holds == nil || t.late(c) || !row.triggered(t, c.Path, a.sources) {
 			continue
 		}
 		e := &rules.Explanation{}
@@ -187,6 +198,11 @@ func (x *explainer) attribute(row *class, p entry.Path, a answer) (rules.Explana
 		return rules.Explanation{}, false
 	}
 	return *best, true
+}
+
+// late reports whether c came when all of t was made.
+func (t *Transaction) late(c *diff.Change) bool {
+	return !t.Until.IsZero() && (c.New == nil || c.New.Have&entry.Ctime == 0 || time.Unix(c.New.Ctime.Sec, 0).After(t.Until))
 }
 
 // triggered reports whether t would have made p.

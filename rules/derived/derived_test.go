@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"intact/baseline/diff"
 	"intact/rules"
@@ -266,5 +267,64 @@ func TestRealPyc(t *testing.T) {
 	}
 	if n == 0 {
 		t.Skip("SKIPPED: no compiled modules of packages on this machine")
+	}
+}
+
+// A copy is of what the baseline has at the name without the suffix, and of a
+// package that moved.
+func TestCopies(t *testing.T) {
+	was := world{"/etc/ca-certificates.conf": {content: "old"}, "/etc/tool.conf": {content: "old", mode: 0o640}, "/etc/dir": {dir: true}, "/etc/a.d/b": {content: "old", mode: 0o600},
+		"/usr/share/x": {content: "old"}, "/etc/link": {target: "tool.conf"}}
+	for name, tt := range map[string]struct {
+		path  entry.Path
+		now   object
+		holds entry.Path
+		want  string
+	}{
+		"of a selection":          {"/etc/ca-certificates.conf.dpkg-old", object{content: "old"}, "/usr/share/ca-certificates/a.crt", rules.Attributed},
+		"of a packaged file":      {"/etc/tool.conf.dpkg-bak", object{content: "old", mode: 0o640}, "/etc/tool.conf", rules.Attributed},
+		"by ucf":                  {"/etc/a.d/b.ucf-old", object{content: "old", mode: 0o600}, "/etc/a.d/b", rules.Attributed},
+		"other content":           {"/etc/tool.conf.dpkg-old", object{content: "new", mode: 0o640}, "/etc/tool.conf", ""},
+		"readable by more":        {"/etc/tool.conf.dpkg-old", object{content: "old"}, "/etc/tool.conf", ""},
+		"a program":               {"/etc/tool.conf.dpkg-old", object{content: "old", mode: 0o755}, "/etc/tool.conf", ""},
+		"another package's":       {"/etc/tool.conf.dpkg-old", object{content: "old", mode: 0o640}, "/etc/other.conf", ""},
+		"of nothing":              {"/etc/none.dpkg-old", object{content: "old"}, "/etc/none", ""},
+		"of a folder":             {"/etc/dir.dpkg-old", object{content: ""}, "/etc/dir", ""},
+		"of a link":               {"/etc/link.dpkg-old", object{content: "old"}, "/etc/link", ""},
+		"outside of etc":          {"/usr/share/x.dpkg-old", object{content: "old"}, "/usr/share/x", ""},
+		"another suffix":          {"/etc/tool.conf.old", object{content: "old", mode: 0o640}, "/etc/tool.conf", ""},
+		"a selection of nobody's": {"/etc/ca-certificates.conf.dpkg-old", object{content: "old"}, "/usr/share/x", ""},
+	} {
+		w := remembering{world{tt.path: tt.now}, was}
+		if got := level(w, w.change(tt.path), upgrade(tt.holds)); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+		if got := level(w.world, w.change(tt.path), upgrade(tt.holds)); got != "" {
+			t.Errorf("%s: %q where the past is not known", name, got)
+		}
+	}
+}
+
+// What comes when all of a transaction was made is not of it.
+func TestUntil(t *testing.T) {
+	const p = entry.Path("/usr/share/mime/mime.cache")
+	w := world{p: {content: "x"}}
+	tr := upgrade("/usr/share/mime/packages/a.xml")
+	tr.Until = time.Unix(1000, 0)
+	for at, want := range map[int64]string{999: rules.Attributed, 1000: rules.Attributed, 1001: ""} {
+		c := w.change(p)
+		c.New.Ctime.Sec = at
+		if got := level(w, c, tr); got != want {
+			t.Errorf("made at %d: %q", at, got)
+		}
+	}
+	gone := w.change(p)
+	gone.Kind, gone.New = diff.Removed, nil
+	if got := level(w, gone, tr); got != "" {
+		t.Errorf("gone: %q", got)
+	}
+	plain := w.change("/usr/share/mime/packages/evil.xml")
+	if got := level(world{plain.Path: {content: "x"}}, plain, upgrade("/usr/share/mime/packages/a.xml")); got != "" {
+		t.Errorf("a source is %q", got)
 	}
 }

@@ -30,6 +30,7 @@ var checks = map[string]func(*explainer, context.Context, *diff.Change) answer{
 	"initramfs":   (*explainer).initramfs,
 	"pyc":         (*explainer).bytecode,
 	"unit":        (*explainer).unit,
+	"copy":        (*explainer).copied,
 	"trigger":     func(*explainer, context.Context, *diff.Change) answer { return weak },
 }
 

@@ -85,6 +85,17 @@ func (w world) Reference(_ context.Context, p entry.Path, limit int64) ([]byte, 
 	return []byte(o.content), ok && !o.changed && int64(len(o.content)) <= limit
 }
 
+// remembering is a world in which everything is another than it was.
+type remembering struct {
+	world
+	was world
+}
+
+func (w remembering) Was(p entry.Path) (*entry.Entry, bool) {
+	o, ok := w.was[p]
+	return o.entry(), ok
+}
+
 // listing is a world that can list.
 type listing struct{ world }
 

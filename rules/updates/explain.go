@@ -190,19 +190,29 @@ func (x *Explainer) Explain(ctx context.Context, c *diff.Change) (best rules.Exp
 	return best, ok
 }
 
+// doubtful is what u says where the host does not say for sure what a package
+// means by a path or by a name.
+func (x *Explainer) doubtful(u *Update, s *Said) rules.Explanation {
+	e := u.Explanation(Kind)
+	other := func(name string) bool { return name != "" && name != "root" }
+	if e.Level == rules.Signed && (x.host.Doubted || !x.host.Named && (other(s.User) || other(s.Group))) {
+		e.Level = rules.Attributed
+	}
+	return e
+}
+
 // weighed is what u says of a change that it accounts for. A signature vouches for
 // what the package brings, not for a way back from what an administrator chose and
 // the baseline accepted: an edited configuration, another mode in a package that
 // did not move.
 func (x *Explainer) weighed(u *Update, s *Said, c *diff.Change) rules.Explanation {
-	e := u.Explanation(Kind)
+	e := x.doubtful(u, s)
 	if e.Level != rules.Signed {
 		return e
 	}
 	const bytes = entry.Content | entry.Size | entry.Mtime | entry.Ctime | entry.Inode
 	switch {
-	case x.host.Doubted,
-		u.Old.Version == u.New.Version && (c.Kind != diff.Changed || c.Attrs&^bytes != 0 || s.Conffile),
+	case u.Old.Version == u.New.Version && (c.Kind != diff.Changed || c.Attrs&^bytes != 0 || s.Conffile),
 		s.Conffile && c.Old != nil && c.Attrs&(entry.Content|entry.Type) != 0 && !x.shipped(u, c):
 		e.Level = rules.Attributed
 	}

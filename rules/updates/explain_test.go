@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"testing"
+	"time"
 
 	"intact/baseline/diff"
 	"intact/rules"
@@ -106,6 +107,7 @@ func toolUpdate() (updates.Update, updates.Host, string) {
 		Overrides: map[entry.Path]updates.Override{"/bin/low": {User: "root", Group: "root", Mode: 0o755}, "/usr/bin/over": {User: "root", Group: "daemon", Mode: 0o2755}},
 		User:      func(id uint32) string { return map[uint32]string{1: "daemon", 7: "root"}[id] },
 		Group:     func(id uint32) string { return map[uint32]string{1: "daemon", 7: "root"}[id] },
+		Named:     true,
 		Was:       func(p entry.Path) (*entry.Entry, bool) { return is("conf 1 edited"), p == "/etc/tool.conf" },
 		Read: func(_ context.Context, p entry.Path, seen *entry.Entry, _ int64) ([]byte, bool) {
 			for _, l := range []string{list, list + "/etc/obsolete\n", list + "/etc/shadow\n"} {
@@ -163,8 +165,8 @@ func TestExplain(t *testing.T) {
 		{"something beside", changed("/etc/tool.conf.dpkg-dist", nil, plain("conf 9")), ""},
 		{"rpm: something beside", changed("/etc/tool.conf.rpmnew", nil, plain("conf 9")), ""},
 		{"program beside", changed("/usr/bin/suid.dpkg-new", nil, with(is("suid"), func(e *entry.Entry) { e.Mode = 0o4755 })), ""},
-		{"conffile put aside", changed("/etc/tool.conf.dpkg-old", nil, is("conf 1 edited")), "package"},
-		{"rpm: conffile put aside", changed("/etc/tool.conf.rpmsave", nil, is("conf 1 edited")), "package"},
+		{"conffile put aside", changed("/etc/tool.conf.dpkg-old", nil, is("conf 1 edited")), "attributed"},
+		{"rpm: conffile put aside", changed("/etc/tool.conf.rpmsave", nil, is("conf 1 edited")), "attributed"},
 		{"something put aside", changed("/etc/tool.conf.dpkg-old", nil, is("evil")), ""},
 		{"rpm: something put aside", changed("/etc/tool.conf.rpmsave", nil, is("evil")), ""},
 		{"removed", changed("/usr/share/gone", is("gone"), nil), "package"},
@@ -239,6 +241,48 @@ func TestSettled(t *testing.T) {
 	} {
 		if got := updates.Settled(tt.before, tt.now, tt.updates); got != tt.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Accounts that the baseline does not vouch for do not say whose a file is.
+func TestNames(t *testing.T) {
+	tool, host, _ := toolUpdate()
+	host.Named = false
+	x, err := updates.New(t.Context(), []updates.Update{tool}, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := with(is("spool"), func(e *entry.Entry) { e.UID, e.GID = 1, 1 })
+	if e, ok := x.Explain(t.Context(), changed("/usr/bin/spool", nil, theirs)); !ok || e.Level != rules.Attributed {
+		t.Errorf("of another user: %+v, %v", e, ok)
+	}
+	if e, ok := x.Explain(t.Context(), changed("/usr/bin/tool", is("tool 1"), is("tool 2"))); !ok || e.Level != rules.Signed {
+		t.Errorf("of root: %+v, %v", e, ok)
+	}
+}
+
+// What a package did is explained after it was accepted; what comes later in its
+// name is not.
+func TestLate(t *testing.T) {
+	tool, host, _ := toolUpdate()
+	tool.Old = tool.New
+	x, err := updates.New(t.Context(), []updates.Update{tool}, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(when string, p entry.Path) bool {
+		w, err := time.Parse(time.RFC3339, when)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := with(is("2"), func(e *entry.Entry) { e.Mode, e.Ctime = 0o644, entry.Time{Sec: w.Unix()} })
+		_, ok := x.Explain(t.Context(), changed(p, with(is("1"), func(e *entry.Entry) { e.Mode = 0o644 }), now))
+		return ok
+	}
+	for _, p := range []entry.Path{"/var/lib/dpkg/info/tool.md5sums", "/var/lib/dpkg/available"} {
+		if !at("2026-11-27T02:30:30Z", p) || at("2026-11-27T02:32:00Z", p) {
+			t.Errorf("%s: %v, %v", p, at("2026-11-27T02:30:30Z", p), at("2026-11-27T02:32:00Z", p))
 		}
 	}
 }

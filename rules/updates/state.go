@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"intact/baseline/diff"
 	"intact/rules"
@@ -37,7 +38,7 @@ func (x *Explainer) beside(ctx context.Context, c *diff.Change, take func(rules.
 		if base, ok := strings.CutSuffix(string(c.Path), suffix); ok {
 			x.Holder(entry.Path(base), func(u *Update, s *Said) bool {
 				if s.Conffile && x.accounts(ctx, s, c) {
-					take(u.Explanation(Kind))
+					take(x.doubtful(u, s))
 				}
 				return true
 			})
@@ -56,11 +57,36 @@ func (x *Explainer) beside(ctx context.Context, c *diff.Change, take func(rules.
 		return
 	}
 	x.Holder(entry.Path(base), func(u *Update, s *Said) bool {
-		if s.Conffile {
-			take(u.Explanation(Kind))
+		if s.Conffile { // what an administrator wrote, and the baseline has: nobody signed it
+			e := u.Explanation(Kind)
+			if e.Level == rules.Signed {
+				e.Level = rules.Attributed
+			}
+			take(e)
 		}
 		return true
 	})
+}
+
+// afterwards is how long after a transaction was closed something may still be made
+// by it.
+const afterwards = time.Minute
+
+// late reports whether c came too late to be of the transaction of u, a package that
+// is as the baseline has it: what it left pending is still explained, what somebody
+// does later is not.
+func late(u *Update, c *diff.Change) bool {
+	if u.Old != u.New {
+		return false
+	}
+	until, ok := u.Until()
+	return !ok || c.New == nil || c.New.Have&entry.Ctime == 0 || time.Unix(c.New.Ctime.Sec, 0).After(until)
+}
+
+// Until returns when all was made that the transaction of u made, if that is known.
+func (u *Update) Until() (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, u.When)
+	return t.Add(afterwards), err == nil
 }
 
 // state explains what dpkg keeps of its own: the control files and lists of the
@@ -74,11 +100,11 @@ func (x *Explainer) state(ctx context.Context, c *diff.Change, take func(rules.E
 		switch name[len(dpkgDir)+1:] {
 		case "status":
 			if c.Kind == diff.Changed && plain(c) && c.New.Have&entry.Content != 0 && x.host.Settled != nil && x.host.Settled(c.New.Digest) {
-				x.all(take)
+				x.all(c, take)
 			}
 		case "status-old":
 			if c.New != nil && plain(c) && c.New.Have&entry.Content != 0 && x.host.SettledBefore != nil && x.host.SettledBefore(c.New.Digest) {
-				x.all(take)
+				x.all(c, take)
 			} else {
 				x.loose(c, take)
 			}
@@ -137,7 +163,7 @@ func (x *Explainer) loose(c *diff.Change, take func(rules.Explanation)) {
 	if c.Kind != diff.Removed && !plain(c) {
 		return
 	}
-	x.all(func(e rules.Explanation) {
+	x.all(c, func(e rules.Explanation) {
 		if e.Level == rules.Signed {
 			e.Level = rules.Attributed
 		}
@@ -146,13 +172,13 @@ func (x *Explainer) loose(c *diff.Change, take func(rules.Explanation)) {
 }
 
 // all attributes c to all of the updates of dpkg: it follows from each of them.
-func (x *Explainer) all(take func(rules.Explanation)) {
+func (x *Explainer) all(c *diff.Change, take func(rules.Explanation)) {
 	var e rules.Explanation
 	found := 0
 	var keys []string
 	claimed := "" // the latest of what cannot be shown any more
 	for i := range x.updates {
-		if x.updates[i].kind() != "dpkg" {
+		if x.updates[i].kind() != "dpkg" || late(&x.updates[i], c) {
 			continue
 		}
 		found++
@@ -219,7 +245,7 @@ func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take 
 			}
 			take(e)
 		}
-	case ext == "md5sums" && plain(c): // dpkg made it of what it unpacked
+	case ext == "md5sums" && plain(c) && !late(u, c): // dpkg made it of what it unpacked
 		e := u.Explanation(Kind)
 		if e.Level == rules.Signed {
 			e.Level = rules.Attributed

@@ -76,6 +76,9 @@ type Host struct {
 	Doubted bool
 	User    func(uid uint32) string // "" where it has none
 	Group   func(gid uint32) string
+	// Named says that the baseline vouches for User and Group. Else who edits the
+	// accounts says whose a file is, and what names anybody but root is attributed.
+	Named bool
 
 	// Was returns what the baseline has at a path.
 	Was func(p entry.Path) (*entry.Entry, bool)

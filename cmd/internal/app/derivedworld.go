@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"intact/baseline/diff"
 	"intact/rules"
@@ -26,6 +27,7 @@ type derivedWorld struct {
 	changed *pathSet // paths that are not as the baseline has them
 	signed  *pathSet // those of them that a signed package accounts for
 	unseen  *pathSet // what was not looked at, with all below
+	turned  *pathSet // links that are new or lead elsewhere, and no signed package accounts for that
 
 	owned *ownerIndex
 }
@@ -69,8 +71,15 @@ func (w *derivedWorld) explainer(list []updates.Update) rules.Explainer {
 	var ts []derived.Transaction
 	for i := range list {
 		u := &list[i]
-		ts = append(ts, derived.Transaction{Explanation: u.Explanation(derived.Kind),
-			Packages: []string{u.New.Name}, Holds: w.packages.Below(i), Upgrade: u.Level == rules.Signed})
+		t := derived.Transaction{Explanation: u.Explanation(derived.Kind),
+			Packages: []string{u.New.Name}, Holds: w.packages.Below(i), Upgrade: u.Level == rules.Signed}
+		if u.Old == u.New {
+			var known bool
+			if t.Until, known = u.Until(); !known {
+				continue
+			}
+		}
+		ts = append(ts, t)
 	}
 	return derived.New(w, ts)
 }
@@ -86,7 +95,7 @@ func (w *derivedWorld) ask(ctx context.Context) bool {
 		return w.known
 	}
 	w.asked = true
-	w.changed, w.signed, w.unseen = newPathSet(), newPathSet(), newPathSet()
+	w.changed, w.signed, w.unseen, w.turned = newPathSet(), newPathSet(), newPathSet(), newPathSet()
 	for c, err := range w.c.result.Changes() {
 		if err != nil || ctx.Err() != nil {
 			return false
@@ -98,7 +107,11 @@ func (w *derivedWorld) ask(ctx context.Context) bool {
 		if explainable(c) && c.LinkOf == "" {
 			if x, ok := w.packages.Explain(ctx, c); ok && x.Level == rules.Signed {
 				w.signed.add(c.Path)
+				continue
 			}
+		}
+		if c.New != nil && c.New.Kind == entry.Symlink {
+			w.turned.add(c.Path)
 		}
 	}
 	w.known = true
@@ -107,8 +120,10 @@ func (w *derivedWorld) ask(ctx context.Context) bool {
 
 // Verified implements derived.World.
 func (w *derivedWorld) Verified(ctx context.Context, p entry.Path) (owner string, ok bool) {
-	p, ok = w.real(p)
-	if !ok || !w.ask(ctx) {
+	if !w.ask(ctx) || !w.straight(ctx, p) {
+		return "", false
+	}
+	if p, ok = w.real(p); !ok {
 		return "", false
 	}
 	if w.changed.holds(p) {
@@ -120,6 +135,35 @@ func (w *derivedWorld) Verified(ctx context.Context, p entry.Path) (owner string
 	}
 	owner, _ = w.owned.owner(ctx, p)
 	return owner, ok
+}
+
+// maxHops bounds the links that lead to a file.
+const maxHops = 8
+
+// straight reports whether the links that p leads through are those of the baseline,
+// or signed: what is verified at the end of another one is not what p was.
+func (w *derivedWorld) straight(ctx context.Context, p entry.Path) bool {
+	for range maxHops {
+		for at := p; at != "/"; at = at.Dir() {
+			if w.turned.holds(at) {
+				return false
+			}
+		}
+		e, ok := w.Look(ctx, p)
+		if !ok || e.Kind != entry.Symlink {
+			return true // Real tells whether there is something
+		}
+		target := string(e.Target)
+		if !strings.HasPrefix(target, "/") {
+			target = string(p.Dir()) + "/" + target
+		}
+		to, err := entry.NewPath(target)
+		if err != nil {
+			return false
+		}
+		p = to
+	}
+	return false
 }
 
 func (w *derivedWorld) real(p entry.Path) (entry.Path, bool) {
@@ -141,6 +185,12 @@ func (w *derivedWorld) Look(ctx context.Context, p entry.Path) (*entry.Entry, bo
 		return nil, false
 	}
 	return &l.Entry, true
+}
+
+// Was implements derived.Rememberer.
+func (w *derivedWorld) Was(p entry.Path) (*entry.Entry, bool) {
+	e, _, ok := w.c.gen.Lookup(p)
+	return e, ok
 }
 
 // Reference implements derived.World.

@@ -255,6 +255,25 @@ func (c *check) vouchedFile(p entry.Path) ([]byte, bool) {
 	return c.contentOf(context.Background(), p, e, maxPart)
 }
 
+// vouchedLink reports whether packages may place files through the link at from,
+// which leads to the folder to now and is e in the baseline: a link that somebody
+// made since would carry what a package holds to where it works otherwise. Where the
+// baseline does not have it, it is one of a merged /usr or none.
+func vouchedLink(from, to entry.Path, e *entry.Entry, has bool) bool {
+	if !has {
+		return to == "/usr"+from
+	}
+	if e.Kind != entry.Symlink || e.Have&entry.Target == 0 {
+		return false
+	}
+	target := string(e.Target)
+	if !strings.HasPrefix(target, "/") {
+		target = string(from.Dir()) + "/" + target
+	}
+	p, err := entry.NewPath(target)
+	return err == nil && p == to
+}
+
 // packageHost is what the root says of itself.
 func (c *check) packageHost(ctx context.Context, u *updating) (updates.Host, error) {
 	h := updates.Host{User: c.users.User, Group: c.users.Group, Read: c.contentOf,
@@ -268,6 +287,13 @@ func (c *check) packageHost(ctx context.Context, u *updating) (updates.Host, err
 	if h.Links, err = pkgdb.Links(packageRoot{c.root}); err != nil {
 		return h, err
 	}
+	maps.DeleteFunc(h.Links, func(from, to entry.Path) bool {
+		e, _, ok := c.gen.Lookup(from)
+		return !vouchedLink(from, to, e, ok)
+	})
+	_, users := c.vouchedFile("/etc/passwd")
+	_, groups := c.vouchedFile("/etc/group")
+	h.Named = users && groups
 	if b, ok := c.vouchedFile("/var/lib/dpkg/diversions"); ok {
 		lines := strings.Split(string(b), "\n")
 		for i := 0; i+2 < len(lines); i += 3 {
