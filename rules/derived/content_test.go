@@ -527,6 +527,16 @@ func TestInitramfs(t *testing.T) {
 		if got := level(w, w.change("/boot/initrd.img-6.1"), all()); got != "" {
 			t.Errorf("%v with a stranger: got %q", p, got)
 		}
+		// The kernel unpacks what stands behind the packed archive too, and the last
+		// file of a name wins.
+		behind := cpioOf(part{asProg, "init", "evil", 0})
+		for what, more := range map[string]string{"an archive": behind, "an archive, aligned": strings.Repeat(gap, 3) + behind, "a packed archive": packed(t, behind, p[0], append(p[1:], "-c")...),
+			"an archive packed otherwise": packed(t, behind, "gzip", "-c"), "bytes": "evil", "an archive behind zeros and packed": strings.Repeat(gap, 128) + packed(t, behind, p[0], append(p[1:], "-c")...)} {
+			w = imageWorld(packed(t, good, p[0], append(p[1:], "-c")...) + more)
+			if got := level(w, w.change("/boot/initrd.img-6.1"), all()); got != "" {
+				t.Errorf("%v with %s behind: got %q", p, what, got)
+			}
+		}
 	}
 	for i := range len(good) {
 		w := imageWorld(good[:i])

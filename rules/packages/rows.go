@@ -41,7 +41,9 @@ func Moved(name string, old, now pkgdb.Package) rules.Finding {
 	case order > 0:
 		say(ruleDowngraded, rules.High, "an older version brings back what newer ones mended")
 		f.Attack = downgradeAttack
-	case has && now.Status != stateInstalled:
+	case has && now.Status == pkgdb.Held && old.Status != pkgdb.Held:
+		say("pkg.state", rules.Medium, "is held: upgrades pass it over from now on")
+	case has && now.Status != stateInstalled && now.Status != pkgdb.Held:
 		say("pkg.state", rules.Medium, "is not fully installed: "+now.Status)
 		if strings.HasPrefix(now.Status, "triggers-") {
 			f.Severity, f.RawSeverity = rules.Low, rules.Low

@@ -46,3 +46,24 @@ func TestReplaced(t *testing.T) {
 		}
 	}
 }
+
+// To hold a package back is told; what was held before is not.
+func TestHeld(t *testing.T) {
+	is := func(version, status string) pkgdb.Package {
+		return pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: version, Status: status}
+	}
+	for name, tt := range map[string]struct {
+		old, now pkgdb.Package
+		want     string
+	}{
+		"held with an upgrade":  {is("1", "installed"), is("2", pkgdb.Held), "pkg.state"},
+		"held":                  {is("1", "installed"), is("1", pkgdb.Held), "pkg.state"},
+		"held, downgraded":      {is("2", "installed"), is("1", pkgdb.Held), "pkg.downgraded"},
+		"upgraded all the same": {is("1", pkgdb.Held), is("2", pkgdb.Held), "pkg.upgraded"},
+		"held no more":          {is("1", pkgdb.Held), is("1", "installed"), "pkg.changed"},
+	} {
+		if f := Moved("a:amd64", tt.old, tt.now); f.Rule != tt.want {
+			t.Errorf("%s: %s, want %s", name, f.Rule, tt.want)
+		}
+	}
+}

@@ -21,11 +21,15 @@ import (
 type Package struct {
 	Kind                string // "dpkg" or "rpm"
 	Name, Arch, Version string
-	Status              string        // of dpkg: the third word of its Status, as "installed"; of rpm "installed"
+	Status              string        // of dpkg: the third word of its Status, as "installed", or Held; of rpm "installed"
 	Stanza              digest.Digest // of its stanza in the status of dpkg, of its header in the database of rpm
 	Body                digest.Digest // of its stanza without what says how far dpkg got with it; zero of rpm
 	List                digest.Digest // of the sorted list of its paths, each with a NUL behind it; zero where it has none
 }
+
+// Held is the Status of a package of dpkg that is installed and that no upgrade is to
+// touch.
+const Held = "hold"
 
 // Bounds of what Installed takes in.
 const (
@@ -139,6 +143,9 @@ func dpkgPackage(s *deb822.Stanza) (p Package, err error) {
 	}
 	if !plainWord(p.Version) {
 		return p, s.Errorf("Version", "package %q: %q is no version", p.Name, p.Version)
+	}
+	if words[0] == "hold" && p.Status == "installed" {
+		p.Status = Held
 	}
 	p.Stanza, p.Body = digest.Sum(s.Raw()), digest.Sum(body(s.Raw()))
 	return p, nil

@@ -71,6 +71,10 @@ func TestInstalled(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Fatalf("%v\n got %v\nwant %v", err, got, want)
 	}
+	held, err := pkgdb.Installed(context.Background(), dpkgTree(stanzaOf("a", "all", "1", "hold ok installed")))
+	if err != nil || len(held) != 1 || held[0].Status != pkgdb.Held {
+		t.Fatalf("%v, %v", held, err)
+	}
 	if _, err := pkgdb.Installed(context.Background(), tree{}); !errors.Is(err, pkgdb.ErrNoDatabase) {
 		t.Fatal(err)
 	}

@@ -287,7 +287,7 @@ func (x *Explainer) accounts(ctx context.Context, s *Said, c *diff.Change) bool 
 	} else if group != "" {
 		l.GID = ^e.GID
 	}
-	if s.Conffile && c.Old != nil && c.Old.Kind == e.Kind {
+	if s.Conffile && c.Old != nil && c.Old.Kind == e.Kind && c.Kind != diff.Renamed {
 		keep(&l, c)
 	}
 	d := *c

@@ -71,6 +71,10 @@ func changed(p entry.Path, old, now *entry.Entry) *diff.Change {
 	return c
 }
 
+func renamed(p, from entry.Path, e *entry.Entry) *diff.Change {
+	return &diff.Change{Kind: diff.Renamed, Path: p, From: from, Old: e, New: e, OldSet: set(), NewSet: set(), Attrs: entry.Ctime}
+}
+
 func installed(name, version string) pkgdb.Package {
 	return pkgdb.Package{Kind: "dpkg", Name: name, Arch: "amd64", Version: version, Status: "installed", Stanza: digest.Sum([]byte(name + version))}
 }
@@ -159,6 +163,7 @@ func TestExplain(t *testing.T) {
 		{"another copy of the status", changed("/var/lib/dpkg/status-old", plain("status 0"), plain("evil")), "loose"},
 		{"override under the other name", changed("/usr/bin/low", with(is("low"), func(e *entry.Entry) { e.Mode = 0o755 }), with(is("low"), func(e *entry.Entry) { e.Mode = 0o4755 })), ""},
 		{"conffile new, mode kept", changed("/etc/tool.conf", with(is("conf 1"), func(e *entry.Entry) { e.Mode = 0o600 }), with(is("conf 2"), func(e *entry.Entry) { e.Mode = 0o600 })), "package"},
+		{"conffile that was another file", renamed("/etc/tool.conf", "/usr/share/gone", with(is("conf 2"), func(e *entry.Entry) { e.Mode = 0o4755 })), ""},
 		{"conffile edited", changed("/etc/tool.conf", plain("conf 1"), plain("conf x")), ""},
 		{"conffile beside", changed("/etc/tool.conf.dpkg-dist", nil, plain("conf 2")), "package"},
 		{"rpm: conffile beside", changed("/etc/tool.conf.rpmnew", nil, plain("conf 2")), "package"},
@@ -227,12 +232,18 @@ func TestSettled(t *testing.T) {
 	edited := b
 	edited.Stanza = digest.Sum([]byte("evil"))
 	up := []updates.Update{{Old: a1, New: a2}}
+	stuck := a2
+	stuck.Status = pkgdb.Held
+	was := a1
+	was.Status = pkgdb.Held
 	for name, tt := range map[string]struct {
 		before, now []pkgdb.Package
 		updates     []updates.Update
 		want        bool
 	}{
 		"upgrade":             {[]pkgdb.Package{a1, b}, []pkgdb.Package{a2, b}, up, true},
+		"held since":          {[]pkgdb.Package{a1, b}, []pkgdb.Package{stuck, b}, []updates.Update{{Old: a1, New: stuck}}, false},
+		"held before":         {[]pkgdb.Package{was, b}, []pkgdb.Package{stuck, b}, []updates.Update{{Old: was, New: stuck}}, true},
 		"another one changed": {[]pkgdb.Package{a1, b}, []pkgdb.Package{a2, edited}, up, false},
 		"another one gone":    {[]pkgdb.Package{a1, b}, []pkgdb.Package{a2}, up, false},
 		"another one new":     {[]pkgdb.Package{a1}, []pkgdb.Package{a2, b}, up, false},

@@ -312,7 +312,11 @@ func Settled(before, now []pkgdb.Package, updates []Update) bool {
 	of := func(p pkgdb.Package) key { return key{p.Kind, p.Name, p.Arch, p.Version} }
 	said := map[key]bool{}
 	for i := range updates {
-		said[of(updates[i].New)] = true
+		u := &updates[i]
+		if u.New.Status == pkgdb.Held && u.Old.Status != pkgdb.Held {
+			return false // no package asks for that
+		}
+		said[of(u.New)] = true
 	}
 	was := map[key]digest.Digest{}
 	for _, p := range before {
