@@ -187,8 +187,25 @@ func (q *query) status(ctx context.Context) error {
 			listed[string(q.owner(c).Listed)] = true
 		}
 	}
+	if err := q.stanzas(ctx, dpkgStatus, listed); err != nil {
+		return err
+	}
+	files, err := journal(q.root)
+	if err != nil {
+		return err
+	}
+	for _, f := range files { // what a later one says of a package stands
+		if err := q.stanzas(ctx, f, listed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stanzas reads the status, or a file of its journal.
+func (q *query) stanzas(ctx context.Context, p entry.Path, listed map[string]bool) error {
 	st := stanza{sums: map[string]string{}}
-	err := q.each(ctx, dpkgStatus, func(line []byte) error {
+	err := q.each(ctx, p, func(line []byte) error {
 		if len(line) == 0 {
 			q.apply(&st)
 			st = stanza{sums: map[string]string{}}
@@ -259,6 +276,9 @@ func (q *query) apply(s *stanza) {
 		for _, c := range q.owned[pkg] {
 			o := q.owner(c)
 			o.Arch, o.Version, o.Status = s.arch, s.version, s.status
+			if o.Conffile { // an earlier stanza said so
+				o.Conffile, o.MD5 = false, ""
+			}
 			if sum, ok := s.sums[string(o.Listed)]; ok {
 				o.Conffile, o.MD5 = true, sum
 			}

@@ -74,7 +74,8 @@ func Installed(ctx context.Context, r Root) (list []Package, err error) {
 	return list, nil
 }
 
-// dpkgInstalled reads the status, and the lists of the packages in it.
+// dpkgInstalled reads the status with its journal, and the lists of the packages in
+// it.
 func dpkgInstalled(ctx context.Context, r Root) (list []Package, err error) {
 	lists := map[string]bool{}
 	err = r.List(dpkgInfo, func(name string, _ entry.Kind) error {
@@ -86,33 +87,16 @@ func dpkgInstalled(ctx context.Context, r Root) (list []Package, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read %q: %w", dpkgInfo, err)
 	}
-	f, err := r.Open(dpkgStatus)
+	records, err := dpkgRecords(ctx, r)
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", dpkgStatus, err)
+		return nil, err
 	}
-	defer f.Close()
 	left := int64(maxLists)
-	for d := deb822.NewReader(f, string(dpkgStatus)); ; {
-		s, err := d.Next()
-		if err == io.EOF {
-			return list, nil
+	for i := range records {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
 		}
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("status of dpkg: %w", err)
-		}
-		p, err := dpkgPackage(s)
-		if err != nil {
-			return nil, fmt.Errorf("status of dpkg: %w", err)
-		}
-		if p.Status == "not-installed" {
-			continue
-		}
-		if len(list) == maxPackages {
-			return nil, fmt.Errorf("status of dpkg: %w", errTooMany)
-		}
+		p := records[i].Package
 		for _, name := range []string{p.Name + ":" + p.Arch, p.Name} {
 			if lists[name] {
 				if p.List, err = listDigest(r, dpkgInfo.Join([]byte(name+".list")), &left); err != nil {
@@ -123,11 +107,12 @@ func dpkgInstalled(ctx context.Context, r Root) (list []Package, err error) {
 		}
 		list = append(list, p)
 	}
+	return list, nil
 }
 
 // dpkgPackage reads one stanza of the status.
-func dpkgPackage(s *deb822.Stanza) (p Package, err error) {
-	p = Package{Kind: kindDpkg, Name: s.Get("Package"), Arch: s.Get("Architecture"), Version: s.Get("Version")}
+func dpkgPackage(s *deb822.Stanza) (p record, err error) {
+	p.Package = Package{Kind: kindDpkg, Name: s.Get("Package"), Arch: s.Get("Architecture"), Version: s.Get("Version")}
 	if !plainWord(p.Name) {
 		return p, s.Errorf("Package", "%q is no name of a package", p.Name)
 	}
@@ -135,6 +120,7 @@ func dpkgPackage(s *deb822.Stanza) (p Package, err error) {
 	if len(words) != 3 || !slices.Contains(dpkgStates[:], words[2]) {
 		return p, s.Errorf("Status", "package %q: %q is no state", p.Name, s.Get("Status"))
 	}
+	p.want, p.same = words[0], s.Get("Multi-Arch") == "same"
 	if p.Status = words[2]; p.Status == "not-installed" {
 		return p, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -109,12 +111,137 @@ func TestInstalledRefuses(t *testing.T) {
 	}
 }
 
+const updates = entry.Path("/var/lib/dpkg/updates")
+
+func (r tree) journal(files ...string) tree {
+	for i := 0; i < len(files); i += 2 {
+		r.files[updates+entry.Path("/"+files[i])] = files[i+1]
+	}
+	return r
+}
+
+// What an interrupted dpkg left in its journal stands for what the status says.
+func TestJournal(t *testing.T) {
+	base := stanzaOf("a", "amd64", "1", ok) + "\n" + stanzaOf("b", "all", "1", ok) + "\n" +
+		stanzaOf("m", "amd64", "1", ok) + "Multi-Arch: same\n\n" + stanzaOf("m", "i386", "1", ok) + "Multi-Arch: same\n"
+	for _, c := range []struct {
+		name    string
+		journal []string
+		want    string
+	}{
+		{"none", nil, "a:amd64=1 b:all=1 m:amd64=1 m:i386=1"},
+		{"later ones stand", []string{"0001", stanzaOf("a", "amd64", "3", ok), "0000", stanzaOf("a", "amd64", "2", "install ok half-configured")}, "a:amd64=3 b:all=1 m:amd64=1 m:i386=1"},
+		{"half", []string{"0000", stanzaOf("a", "amd64", "2", "install ok half-installed")}, "a:amd64=2/half-installed b:all=1 m:amd64=1 m:i386=1"},
+		{"new", []string{"0000", stanzaOf("c", "all", "1", "install ok unpacked")}, "a:amd64=1 b:all=1 c:all=1/unpacked m:amd64=1 m:i386=1"},
+		{"gone", []string{"0000", "Package: b\nStatus: purge ok not-installed\nArchitecture: all\n", "0001", "Package: z\nStatus: purge ok not-installed\n"}, "a:amd64=1 m:amd64=1 m:i386=1"},
+		{"gone without architecture", []string{"0000", "Package: b\nStatus: purge ok not-installed\n"}, "a:amd64=1 m:amd64=1 m:i386=1"},
+		{"another architecture", []string{"0000", stanzaOf("b", "amd64", "2", ok)}, "a:amd64=1 b:amd64=2 m:amd64=1 m:i386=1"},
+		{"one of several", []string{"0000", stanzaOf("m", "i386", "2", ok) + "Multi-Arch: same\n"}, "a:amd64=1 b:all=1 m:amd64=1 m:i386=2"},
+		{"several", []string{"0000", stanzaOf("b", "all", "2", ok) + "\n" + stanzaOf("a", "amd64", "2", ok)}, "a:amd64=2 b:all=2 m:amd64=1 m:i386=1"},
+		{"others", []string{"tmp.i", "garbage", "0000.x", "garbage"}, "a:amd64=1 b:all=1 m:amd64=1 m:i386=1"},
+	} {
+		r := dpkgTree(base).journal(c.journal...)
+		list, err := pkgdb.Installed(context.Background(), r)
+		var got []string
+		for _, p := range list {
+			w := p.Name + ":" + p.Arch + "=" + p.Version
+			if p.Status != "installed" {
+				w += "/" + p.Status
+			}
+			got = append(got, w)
+		}
+		if s := strings.Join(got, " "); err != nil || s != c.want {
+			t.Errorf("%s: got %s, %v, want %s", c.name, s, err, c.want)
+		}
+		states, err := pkgdb.DpkgStates(context.Background(), r)
+		if err != nil || len(states) != len(list) {
+			t.Errorf("%s: %+v, %v", c.name, states, err)
+		}
+	}
+	for _, c := range []struct {
+		name, says string
+		journal    []string
+	}{
+		{"garbage", `updates/0000":1: `, []string{"0000", "garbage\n"}},
+		{"lengths", "different lengths", []string{"0000", "", "001", ""}},
+		{"long", "digits", []string{"00000000000", ""}},
+		{"hostile version", `updates/0000":4: `, []string{"0000", stanzaOf("a", "all", "1\x1b[31m", ok)}},
+	} {
+		list, err := pkgdb.Installed(context.Background(), dpkgTree(base).journal(c.journal...))
+		if err == nil || list != nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, %v: want %q", c.name, list, err, c.says)
+		}
+	}
+	r := dpkgTree(base).journal("0000", stanzaOf("a", "amd64", "2", ok))
+	r.fail = updates + "/0000"
+	if list, err := pkgdb.Installed(context.Background(), r); err == nil || list != nil {
+		t.Errorf("unreadable: %v, %v", list, err)
+	}
+	if states, err := pkgdb.DpkgStates(context.Background(), tree{}); len(states) > 0 || err != nil {
+		t.Errorf("no database: %v, %v", states, err)
+	}
+}
+
+// merging is a root whose journal goes while it is read, as often as it says.
+type merging struct {
+	tree
+	left *int
+}
+
+func (r merging) Open(p entry.Path) (io.ReadCloser, error) {
+	if p.Dir() == updates && *r.left > 0 {
+		if *r.left--; *r.left == 0 {
+			r.files[dpkgStatus] = stanzaOf("a", "all", "2", ok)
+			delete(r.files, p)
+		}
+		return nil, fs.ErrNotExist
+	}
+	return r.tree.Open(p)
+}
+
+// A journal that dpkg puts into the status meanwhile is no fault.
+func TestJournalMerged(t *testing.T) {
+	for times, want := range map[int]string{1: "2", 4: "2", 99: ""} {
+		r := merging{dpkgTree(stanzaOf("a", "all", "1", ok)).journal("0000", stanzaOf("a", "all", "2", ok)), &times}
+		list, err := pkgdb.Installed(context.Background(), r)
+		if want == "" && (err == nil || !strings.Contains(err.Error(), "changes while it is read")) || want != "" && (err != nil || len(list) != 1 || list[0].Version != want) {
+			t.Errorf("%q: %v, %v", want, list, err)
+		}
+	}
+}
+
+// An owner is in the version that the journal says, with its configuration files.
+func TestJournalOwner(t *testing.T) {
+	const sum = "0123456789abcdef0123456789abcdef"
+	r := dpkgTree(stanzaOf("a", "all", "1", ok)+"Conffiles:\n /etc/a "+sum+"\n /etc/gone "+sum+"\n", "a", "/etc/a\n/etc/gone\n")
+	r.journal("0000", stanzaOf("a", "all", "2", "install ok unpacked")+"Conffiles:\n /etc/a newconffile\n")
+	got, err := pkgdb.Owners(context.Background(), r, []entry.Path{"/etc/a", "/etc/gone"})
+	if err != nil || len(got) != 2 || len(got[0].Owners) != 1 || len(got[1].Owners) != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if o := got[0].Owners[0]; o.Version != "2" || o.Status != "install ok unpacked" || !o.Conffile || o.MD5 != "" {
+		t.Errorf("%+v", o)
+	}
+	if o := got[1].Owners[0]; o.Conffile || o.MD5 != "" {
+		t.Errorf("%+v", o)
+	}
+	r.journal("0001", "garbage\n")
+	if got, err := pkgdb.Owners(context.Background(), r, []entry.Path{"/etc/a"}); err != nil || got[0].State != pkgdb.Unknown || !strings.Contains(got[0].Reason, "updates/0001") {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func FuzzInstalled(f *testing.F) {
-	f.Add(stanzaOf("a", "all", "1", ok), "/a\n")
-	f.Add("Package: a\nStatus: purge ok not-installed\n\n"+stanzaOf("b", "amd64", "1-1", ok), "")
-	f.Add("x\n", "b\n")
-	f.Fuzz(func(t *testing.T, status, list string) {
-		got, err := pkgdb.Installed(context.Background(), dpkgTree(status, "a", list))
+	f.Add(stanzaOf("a", "all", "1", ok), "/a\n", "")
+	f.Add(stanzaOf("a", "all", "1", ok), "", stanzaOf("a", "all", "2", ok))
+	f.Add("Package: a\nStatus: purge ok not-installed\n\n"+stanzaOf("b", "amd64", "1-1", ok), "", "Package: b\nStatus: purge ok not-installed\n")
+	f.Add("x\n", "b\n", "x")
+	f.Fuzz(func(t *testing.T, status, list, update string) {
+		r := dpkgTree(status, "a", list)
+		if update != "" {
+			r.journal("0000", update)
+		}
+		got, err := pkgdb.Installed(context.Background(), r)
 		if err != nil && got != nil {
 			t.Fatal("a list with an error")
 		}
