@@ -244,6 +244,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if c.result.Counts().All() > manyChanges {
 		defer collectLess()()
 	}
+	if c.o.Baseline == "" {
+		c.remark(c.strangeKept()...)
+	}
 	if err := c.holdPackages(ctx); err != nil {
 		return c.broken(ctx, err)
 	}
@@ -262,7 +265,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		if err := c.keepRPMLists(ctx, c.installed); err != nil {
 			return c.broken(ctx, err)
 		}
-		c.pruneInbox()
+		c.pruneKept()
 		c.pruneIndexes()
 	}
 	err = c.finish(ctx)

@@ -15,6 +15,7 @@ import (
 	"intact/baseline"
 	"intact/baseline/seal"
 	"intact/report"
+	"intact/rules/pkgdb/manifest"
 	"intact/scanner/digest"
 )
 
@@ -33,9 +34,9 @@ func openQuietly(name string) (*os.File, error) {
 }
 
 // stored saves what intact itself knows: reports, what waits, the baseline and
-// all statements, each with its signature, and the public keys.
+// all statements, each with its signature, what hooks kept, and the public keys.
 func (v *evidence) stored() error {
-	for _, part := range []func() error{v.keptReports, v.keptPending, v.keptBaseline, v.keptStatements} {
+	for _, part := range []func() error{v.keptReports, v.keptPending, v.keptBaseline, v.keptStatements, v.keptByHooks} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -160,6 +161,67 @@ func (v *evidence) keptStatements() error {
 		}
 	}
 	return nil
+}
+
+// keptByHooks saves what the hooks of package managers saw, and what was recorded
+// of packages: each file as it is. What is no file there is told of.
+func (v *evidence) keptByHooks() error {
+	for _, sub := range []string{baseline.InboxDir, baseline.PackagesDir} {
+		d, err := v.openKept(sub)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			if err := v.gap(sub, "%v", err); err != nil {
+				return err
+			}
+			continue
+		}
+		var fault error
+		err = d.each(func(name string) bool {
+			fault = v.keptFile(d, name, sub+"/"+name)
+			return fault == nil
+		})
+		d.Close()
+		if fault != nil {
+			return fault
+		}
+		if err != nil {
+			if err := v.gap(sub, "%v", err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// maxKeptFile bounds one file of a hook that is saved, in bytes: no manifest is
+// longer.
+const maxKeptFile = manifest.MaxSize
+
+// keptFile saves one file of a folder that others may have written to.
+func (v *evidence) keptFile(d *keptDir, name, member string) error {
+	in, err := d.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return v.gap(member, "%v", err)
+	}
+	defer in.Close()
+	st, err := in.Stat()
+	switch {
+	case err != nil:
+		return v.gap(member, "%v", err)
+	case st.Size() > maxKeptFile:
+		return v.gap(member, "%d bytes, more than any that a hook writes", st.Size())
+	}
+	h := &tar.Header{Name: member, Mode: 0o600, Size: st.Size(), ModTime: st.ModTime()}
+	content, err := v.judged(in, h)
+	if content == nil || err != nil {
+		return err
+	}
+	return v.file(h, content)
 }
 
 // manifestHead is the beginning of the MANIFEST. It is made last: it has the

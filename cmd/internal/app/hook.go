@@ -10,14 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
-	"intact/baseline"
 	"intact/report"
+	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/deb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/pkgdb/transaction"
@@ -44,8 +43,12 @@ type HookOptions struct {
 // hook is one call by a package manager.
 type hook struct {
 	*session
-	o HookOptions
-	t transaction.Transaction
+	o   HookOptions
+	ctx context.Context // of the hook
+	t   transaction.Transaction
+
+	states     []pkgdb.DpkgState // see installed
+	statesRead bool
 }
 
 // HookPre notes what a package manager is about to do, with the manifests of the
@@ -60,7 +63,7 @@ func HookPre(ctx context.Context, e *Env, o HookOptions) Outcome {
 			// apt must not find its pipe broken.
 			_, _ = io.Copy(io.Discard, io.LimitReader(e.Stdin, deb.MaxHook))
 		}
-		return withHook(e, o, func(h *hook) error { return h.pre(ctx, told, bad) })
+		return withHook(ctx, e, o, func(h *hook) error { return h.pre(ctx, told, bad) })
 	})
 }
 
@@ -68,7 +71,7 @@ func HookPre(ctx context.Context, e *Env, o HookOptions) Outcome {
 // It ends with 0 like that.
 func HookPost(ctx context.Context, e *Env, o HookOptions) Outcome {
 	return failOpen(ctx, e, postLimit, func(ctx context.Context) error {
-		return withHook(e, o, func(h *hook) error { return h.post(ctx) })
+		return withHook(ctx, e, o, func(h *hook) error { return h.post(ctx) })
 	})
 }
 
@@ -105,7 +108,7 @@ func failOpen(ctx context.Context, e *Env, limit time.Duration, run func(context
 
 // withHook opens the state folder for a hook. One without a host has no baseline
 // to explain changes of, and none is made.
-func withHook(e *Env, o HookOptions, run func(*hook) error) error {
+func withHook(ctx context.Context, e *Env, o HookOptions, run func(*hook) error) error {
 	s, trustErr, err := openDistrusting(e)
 	if err != nil {
 		return err
@@ -114,7 +117,7 @@ func withHook(e *Env, o HookOptions, run func(*hook) error) error {
 	if _, err := s.store.Host(); err != nil {
 		return err
 	}
-	h := &hook{session: s, o: o}
+	h := &hook{session: s, o: o, ctx: ctx}
 	h.t = transaction.Transaction{Began: e.Now().UTC().Truncate(time.Second), Manager: o.Manager}
 	if err := cmp.Or(s.cfgErr, trustErr); err != nil {
 		h.t.Problems = append(h.t.Problems, cut(err.Error()))
@@ -139,17 +142,11 @@ func (h *hook) pre(ctx context.Context, told *deb.Hook, bad error) error {
 		files = h.actions(told.Actions)
 	} else {
 		action := os.Getenv("DPKG_HOOK_ACTION")
-		inside, err := h.insideApt()
-		if inside {
+		if !dpkgActs(action) {
 			return nil
 		}
-		if err != nil {
-			h.t.Problems = append(h.t.Problems, cut(err.Error()))
-		}
-		if files, err = h.dpkgArguments(action); err != nil {
-			h.t.Problems = append(h.t.Problems, uncaptured(err))
-		}
-		if len(files)+len(h.t.Problems) == 0 {
+		before, told := len(h.t.Problems), false
+		if files, told = h.dpkgArguments(action); told || len(files) == 0 && len(h.t.Problems) == before {
 			return nil
 		}
 	}
@@ -229,16 +226,17 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 	if err != nil {
 		return err
 	}
-	r := &recorder{s: h.session, dir: filepath.Join(h.store.Dir(), baseline.PackagesDir), out: Done()}
-	if err := r.folder(); err != nil {
+	r, err := h.newRecorder()
+	if err != nil {
 		return err
 	}
+	defer r.dir.Close()
 	var dir fs.FS = os.DirFS(h.o.Lists)
 	if _, err := os.Stat(h.o.Lists); errors.Is(err, fs.ErrNotExist) {
 		dir = embed.FS{} // no lists: nobody vouches, which is no reason to keep nothing
 	}
 	r.lists = deb.Lists{Dir: dir, Ring: ring, Now: h.env.Now()}
-	problems, err := r.lists.Record(ctx, names, openPackage, r.dir, func(name string, p deb.Recorded) error {
+	problems, err := r.lists.Record(ctx, names, openPackage, h.store.Dir(), func(name string, p deb.Recorded) error {
 		stored, err := "", p.Err
 		if err == nil {
 			stored, _, err = r.store(p)
@@ -247,7 +245,7 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 		return nil
 	})
 	for _, p := range problems[:min(len(problems), 20)] {
-		h.t.Problems = append(h.t.Problems, cut(p.Error()))
+		h.problem("%v", p)
 	}
 	return err
 }

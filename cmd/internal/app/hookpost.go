@@ -24,9 +24,12 @@ const maxTouched = 1 << 20
 
 // post closes what is open and makes a proposal of all that no baseline has yet.
 func (h *hook) post(ctx context.Context) error {
-	list, _, err := h.transactions()
+	list, problems, err := h.transactions()
 	if err != nil {
 		return err
+	}
+	for _, p := range problems[:min(len(problems), maxListed)] {
+		h.env.warn("what hooks saw: %s", p)
 	}
 	closed := []transaction.Transaction{}
 	for i := range list {
@@ -46,13 +49,6 @@ func (h *hook) post(ctx context.Context) error {
 	if err := h.needBaseline(); err != nil {
 		return err
 	}
-	var locked *baseline.LockedError
-	if err := h.acquire("packages hook post"); errors.As(err, &locked) {
-		h.line("%s: %v: the next check looks at it", packagesWords(closed), err)
-		return nil
-	} else if err != nil {
-		return err
-	}
 	st, err := h.latest()
 	if err != nil {
 		return err
@@ -63,8 +59,16 @@ func (h *hook) post(ctx context.Context) error {
 			since = append(since, t)
 		}
 	}
+	// Without the lock: a check that begins now need not wait for it.
 	paths, err := h.touched(ctx, since)
 	if err != nil {
+		return err
+	}
+	var locked *baseline.LockedError
+	if err := h.acquire("packages hook post"); errors.As(err, &locked) {
+		h.line("%s: %v: the next check looks at it", packagesWords(closed), err)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	return h.propose(ctx, closed, paths)
@@ -94,7 +98,7 @@ func (h *hook) touched(ctx context.Context, list []transaction.Transaction) ([]e
 				return nil, err
 			}
 			if p.List != (digest.Digest{}) {
-				l, err := transaction.ReadFileList(os.DirFS(h.inbox()), p.List)
+				l, err := h.fileList(p.List)
 				if err != nil {
 					h.env.warn("%s: %v", p.Name, err)
 				}

@@ -5,13 +5,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"intact/baseline"
 	"intact/rules/pkgdb/transaction"
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
@@ -29,7 +30,15 @@ func (s *session) inbox() string { return filepath.Join(s.store.Dir(), baseline.
 // transactions reads what the hooks saw, the oldest first, and says what could
 // not be read. Nothing of it is verified.
 func (s *session) transactions() (list []transaction.Transaction, problems []string, err error) {
-	return transaction.List(os.DirFS(s.inbox()))
+	d, err := s.openKept(baseline.InboxDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer d.Close()
+	return transaction.List(d, s.env.Now())
 }
 
 // putTransaction writes a transaction, under a new name where it has none.
@@ -39,14 +48,26 @@ func (s *session) putTransaction(t *transaction.Transaction) error {
 		rand.Read(id[:]) // never fails, crypto/rand
 		t.Name = transaction.NewName(t.Began, id)
 	}
-	if err := os.Mkdir(s.inbox(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
 	var b bytes.Buffer
 	if err := t.Write(&b); err != nil {
 		return err
 	}
-	return putFile(filepath.Join(s.inbox(), t.Name), b.Bytes(), 0o600)
+	d, err := s.makeKept(baseline.InboxDir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.put(t.Name, b.Bytes())
+}
+
+// fileList reads a list of files that was kept.
+func (s *session) fileList(sum digest.Digest) (transaction.FileList, error) {
+	d, err := s.openKept(baseline.InboxDir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return transaction.ReadFileList(d, sum)
 }
 
 // keepList stores the list of files that a package has now, for when it has
@@ -68,16 +89,35 @@ func (s *session) keepList(name, arch string) (l transaction.FileList, err error
 		if l, err = transaction.NewFileList(f); err != nil {
 			return nil, err
 		}
-		if err := os.Mkdir(s.inbox(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
-		}
-		at := filepath.Join(s.inbox(), l.Digest().String())
-		if have, err := os.ReadFile(at); err == nil && bytes.Equal(have, l.Text()) {
-			return l, nil
-		}
-		return l, putFile(at, l.Text(), 0o600)
+		return l, s.putList(l)
 	}
 	return nil, nil
+}
+
+// putList stores a list of files, unless it is there.
+func (s *session) putList(l transaction.FileList) error {
+	d, err := s.makeKept(baseline.InboxDir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if have, err := transaction.ReadFileList(d, l.Digest()); err == nil && slices.Equal(have, l) {
+		return nil
+	}
+	name := l.Digest().String()
+	if st, err := d.stat(name); err == nil && !st.regular {
+		s.env.warn("%q is no regular file, and is replaced", d.at(name))
+	}
+	return d.put(name, l.Text())
+}
+
+// pruneKept removes what is needed no more of what hooks keep. An export knows
+// nothing of what that is.
+func (c *check) pruneKept() {
+	if c.o.Baseline != "" {
+		return
+	}
+	c.pruneInbox()
 }
 
 // pruneInbox removes what explains nothing any more: transactions that ended
@@ -94,9 +134,17 @@ func (c *check) pruneInbox() {
 	c.pruneBefore(before)
 }
 
-// pruneBefore removes what ended before a time, beyond keptTransactions.
+// pruneBefore removes what ended before a time, beyond keptTransactions. What is of
+// the future keeps nothing else from going, and goes when a day has passed since it
+// was written.
 func (c *check) pruneBefore(before time.Time) {
-	list, _, err := c.transactions()
+	d, err := c.openKept(baseline.InboxDir)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	now := c.env.Now()
+	list, _, err := transaction.List(d, now)
 	if err != nil {
 		return
 	}
@@ -104,7 +152,6 @@ func (c *check) pruneBefore(before time.Time) {
 	if err != nil {
 		return // named by what cannot be read
 	}
-	now := c.env.Now()
 	for i := range list {
 		t := &list[i]
 		over := t.Ended
@@ -112,21 +159,32 @@ func (c *check) pruneBefore(before time.Time) {
 			over = t.Began
 		}
 		if !over.IsZero() && over.Before(before) && i < len(list)-keptTransactions {
-			_ = os.Remove(filepath.Join(c.inbox(), t.Name))
+			d.remove(t.Name)
 			continue
 		}
 		for _, p := range t.Packages {
 			named[p.List.String()] = true
 		}
 	}
-	files, _ := os.ReadDir(c.inbox())
-	for _, f := range files {
-		st, err := f.Info()
-		if err != nil || !st.Mode().IsRegular() || transaction.IsName(f.Name()) || named[f.Name()] || now.Sub(st.ModTime()) < staleTemp {
-			continue // a hook may write its transaction just now
-		}
-		if stateFile.MatchString(baseline.InboxDir + "/" + f.Name()) {
-			_ = os.Remove(filepath.Join(c.inbox(), f.Name()))
-		}
+	known := map[string]bool{}
+	for i := range list {
+		known[list[i].Name] = true
 	}
+	_ = d.each(func(name string) bool {
+		if !stateFile.MatchString(baseline.InboxDir+"/"+name) || named[name] || known[name] {
+			return true
+		}
+		st, err := d.stat(name)
+		if err != nil || !st.regular || !st.old(now) {
+			return true // a hook may write its transaction just now
+		}
+		// Of what was not listed, that is not of the future: it cannot be read, or there
+		// are too many newer ones.
+		if transaction.IsName(name) && !transaction.Future(name, now) &&
+			(name >= transaction.NewName(before, [8]byte{}) || now.Sub(st.written).Abs() < abandoned) {
+			return true
+		}
+		d.remove(name)
+		return true
+	})
 }

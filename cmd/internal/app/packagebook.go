@@ -67,7 +67,7 @@ func (s *session) library(ctx context.Context) (*books, error) {
 // open reads what the manifests say of themselves. A folder that is not there
 // holds none.
 func (b *books) open(ctx context.Context) error {
-	d, err := os.Open(b.dir)
+	d, err := openFolder(b.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,12 +39,14 @@ func (r *recorder) keepEvidence(p *deb.Proof) error {
 	if p == nil {
 		return nil
 	}
-	dir := r.s.indexes()
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	d, err := r.s.makeKept(baseline.IndexesDir) // a folder of ours, no link to one
+	if err != nil {
 		return err
 	}
+	defer d.Close()
+	dir := r.s.indexes()
 	to := evidenceName(dir, p.Release.SHA256, releaseSuffix)
-	err := r.copyOnce(p.From.Release, to, func(dst io.Writer, src io.Reader) error {
+	err = r.copyOnce(p.From.Release, to, func(dst io.Writer, src io.Reader) error {
 		b, err := io.ReadAll(io.LimitReader(src, pgp.MaxText+1))
 		if err == nil && sha256.Sum256(b) != p.Release.SHA256 {
 			err = fmt.Errorf("%q was changed meanwhile", p.From.Release)

@@ -2,8 +2,10 @@ package app
 
 import (
 	"cmp"
-	"os"
+	"errors"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"intact/baseline"
@@ -41,22 +43,37 @@ func PackagesList(e *Env) (Outcome, error) {
 			e.print("%s  %-6s %-4s problem: %s\n", t.Began.Format(time.RFC3339), state, t.Manager, report.Prose(p))
 		}
 	}
-	dir := filepath.Join(s.store.Dir(), baseline.PackagesDir)
-	files, err := os.ReadDir(dir)
-	if err != nil && !os.IsNotExist(err) {
+	for _, w := range s.strangeKept() {
+		e.warn("%s", w)
+		out.Add(ExitIncomplete)
+	}
+	d, err := s.openKept(baseline.PackagesDir)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			out.Add(ExitIncomplete) // told of above
+		}
+		return out, nil
+	}
+	defer d.Close()
+	var names []string
+	err = d.each(func(name string) bool {
+		if st, err := d.stat(name); err == nil && st.regular && stateFile.MatchString(baseline.PackagesDir+"/"+name) && filepath.Ext(name) != ".tmp" {
+			names = append(names, name)
+		}
+		return true
+	})
+	if err != nil {
 		return Outcome{}, err
 	}
-	for _, f := range files {
-		if !f.Type().IsRegular() || !stateFile.MatchString(baseline.PackagesDir+"/"+f.Name()) || filepath.Ext(f.Name()) == ".tmp" {
-			continue
-		}
-		err := withManifest(filepath.Join(dir, f.Name()), func(m *manifest.Manifest) error {
+	slices.Sort(names)
+	for _, name := range names {
+		err := withManifest(d.at(name), func(m *manifest.Manifest) error {
 			h := &m.Head
 			e.print("manifest  %-6s %s:%s %s %s\n", h.Level, report.Escape(h.Package), report.Escape(h.Architecture), report.Escape(h.Version), h.Archive)
 			return nil
 		})
 		if err != nil {
-			e.warn("manifest %s: %v", f.Name(), err)
+			e.warn("manifest %s: %v", name, err)
 			out.Add(ExitIncomplete)
 		}
 	}

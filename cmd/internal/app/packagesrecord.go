@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,9 +42,20 @@ type RecordOptions struct {
 // and its own BLAKE3.
 type recorder struct {
 	s     *session
-	dir   string
+	dir   *keptDir
 	lists deb.Lists
 	out   Outcome
+}
+
+// newRecorder opens the folder of manifests, and makes it where there is none. The
+// caller closes it.
+func (s *session) newRecorder() (*recorder, error) {
+	d, err := s.makeKept(baseline.PackagesDir)
+	if err != nil {
+		return nil, fmt.Errorf("folder of packages: %w", err)
+	}
+	r := &recorder{s: s, dir: d, out: Done()}
+	return r, r.tidy()
 }
 
 // PackagesRecord verifies packages and keeps their manifests. It takes no lock:
@@ -69,12 +82,17 @@ func PackagesRecord(ctx context.Context, e *Env, o RecordOptions) (Outcome, erro
 	if err != nil {
 		return Outcome{}, err
 	}
-	r := &recorder{s: s, dir: filepath.Join(s.store.Dir(), baseline.PackagesDir), out: Done()}
-	if err := r.folder(); err != nil {
+	dir, err := openLists(o.Lists)
+	if err != nil {
 		return Outcome{}, err
 	}
-	r.lists = deb.Lists{Dir: os.DirFS(o.Lists), Ring: ring, Now: e.Now()}
-	problems, err := r.lists.Record(ctx, files, openPackage, r.dir, r.keep)
+	r, err := s.newRecorder()
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer r.dir.Close()
+	r.lists = deb.Lists{Dir: dir, Ring: ring, Now: e.Now()}
+	problems, err := r.lists.Record(ctx, files, openPackage, s.store.Dir(), r.keep)
 	for _, p := range problems {
 		e.warn("%v", p)
 	}
@@ -136,21 +154,37 @@ func openPackage(name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// folder makes the folder and removes what was left unfinished there.
-func (r *recorder) folder() error {
-	if err := os.Mkdir(r.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("make folder of packages: %w", err)
-	}
-	list, err := os.ReadDir(r.dir)
+// tidy removes what was left unfinished in the folder.
+func (r *recorder) tidy() error {
+	now := r.s.env.Now()
+	err := r.dir.each(func(name string) bool {
+		if strings.HasSuffix(name, ".tmp") {
+			if st, err := r.dir.stat(name); err == nil && st.regular && st.old(now) {
+				r.dir.remove(name) // the next one tries again
+			}
+		}
+		return true
+	})
 	if err != nil {
 		return fmt.Errorf("list folder of packages: %w", err)
 	}
-	for _, f := range list {
-		if st, err := f.Info(); err == nil && strings.HasSuffix(f.Name(), ".tmp") && st.Mode().IsRegular() && r.s.env.Now().Sub(st.ModTime()) > staleTemp {
-			_ = os.Remove(filepath.Join(r.dir, f.Name())) // the next one tries again
-		}
-	}
 	return nil
+}
+
+// openLists opens apt's folder of lists. Where nobody named one, one that is not
+// there is a host without any, on which nobody vouches.
+func openLists(name string) (fs.FS, error) {
+	switch st, err := os.Stat(name); {
+	case name == AptLists && errors.Is(err, fs.ErrNotExist):
+		return embed.FS{}, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usageError("--lists: there is no folder %q", name)
+	case err != nil:
+		return nil, usageError("--lists: %w", err)
+	case !st.IsDir():
+		return nil, usageError("--lists: %q is no folder", name)
+	}
+	return os.DirFS(name), nil
 }
 
 // keep stores one manifest and prints its line.
@@ -192,57 +226,53 @@ func packageItself(err error) bool {
 // and returns its name. What says as much, or less, is replaced.
 func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 	prefix := hex.EncodeToString(p.Head.Archive[:]) + "-"
-	list, err := os.ReadDir(r.dir)
+	var had []string
+	err = r.dir.each(func(name string) bool {
+		if strings.HasPrefix(name, prefix) && stateFile.MatchString(baseline.PackagesDir+"/"+name) {
+			had = append(had, name)
+		}
+		return true
+	})
 	if err != nil {
 		return "", "", fmt.Errorf("list folder of packages: %w", err)
 	}
-	var old []string
-	for _, f := range list {
-		if strings.HasPrefix(f.Name(), prefix) && stateFile.MatchString(baseline.PackagesDir+"/"+f.Name()) {
-			name := filepath.Join(r.dir, f.Name())
-			old = append(old, name)
-		}
-	}
-	for _, name := range old {
-		if l, err := manifestLevel(name); err == nil && saysAsMuch(l, p.Head.Level) {
+	for _, name := range had {
+		if l, err := manifestLevel(r.dir.at(name)); err == nil && saysAsMuch(l, p.Head.Level) {
 			note = " (recorded before as " + string(l) + ")"
 			if l != p.Head.Level {
-				return filepath.Base(name), note, nil
+				return name, note, nil
 			} // else what was verified just now is what counts
 		}
 	}
-	f, err := os.CreateTemp(r.dir, "manifest-*.tmp")
+	f, temp, err := r.dir.create("manifest")
 	if err != nil {
 		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
-	defer os.Remove(f.Name()) // gone under this name once it is renamed
+	defer r.dir.remove(temp) // gone under this name once it is renamed
 	sum, err := p.Write(f)
 	if err == nil {
 		err = f.Sync()
 	}
-	if err == nil && slices.ContainsFunc(old, func(name string) bool { return contradicts(f.Name(), sum, name) }) {
+	if err == nil && slices.ContainsFunc(had, func(name string) bool { return contradicts(r.dir.at(temp), sum, r.dir.at(name)) }) {
 		r.out.Add(ExitFindings)
 		note = " (what was recorded of it before said something else: somebody forged that)"
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", "", fmt.Errorf("write manifest: %w", err)
+	to := prefix + sum.String()
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = r.dir.rename(temp, to)
 	}
-	to := filepath.Join(r.dir, prefix+sum.String())
-	if err := os.Rename(f.Name(), to); err != nil {
-		return "", "", fmt.Errorf("write manifest: %w", err)
-	}
-	if err := syncFolder(r.dir); err != nil {
+	if err != nil {
 		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
 	if err := r.keepEvidence(p.Proof); err != nil {
 		r.s.env.warn("what shows that %s is signed could not be kept, so it will not count as signed: %v", p.Head.Package, err)
 	}
-	for _, name := range old {
+	for _, name := range had {
 		if name != to {
-			_ = os.Remove(name) // it says less, and the next record tries again
+			r.dir.remove(name) // it says less, and the next record tries again
 		}
 	}
-	return filepath.Base(to), note, nil
+	return to, note, nil
 }
 
 // saysAsMuch reports whether an old level stays beside a new one of the same

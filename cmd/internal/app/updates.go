@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"os"
@@ -73,6 +75,9 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	}
 	if err := known.prove(ctx, booksOf(moved)); err != nil {
 		return u, err
+	}
+	if n := known.note(); n != "" && !c.sets[packages.Name] { // else that tells of them
+		c.remark(n)
 	}
 	rpms, err := c.rpmsMoved(ctx, moved)
 	if err != nil {
@@ -145,8 +150,11 @@ func (c *check) transactionTimes() (when, version map[string]string) {
 	if err != nil {
 		problems = append(problems, err.Error())
 	}
-	for _, p := range problems {
+	for _, p := range problems[:min(len(problems), maxListed)] {
 		c.remark("what hooks saw: " + report.Prose(p))
+	}
+	if more := len(problems) - maxListed; more > 0 {
+		c.remark(fmt.Sprintf("what hooks saw: %d more transactions cannot be read", more))
 	}
 	for _, t := range list {
 		at := t.Ended
@@ -310,7 +318,7 @@ func (c *check) packageHost(ctx context.Context, u *updating) (updates.Host, err
 		}
 	}
 	settled := updates.Settled(slices.Collect(maps.Values(c.before)), c.installed, u.list)
-	h.Settled = func(d digest.Digest) bool { return settled && d == c.statusSeen }
+	h.Settled = func(d digest.Digest) bool { return settled && d != (digest.Digest{}) && d == c.statusSeen }
 	h.SettledBefore = func(d digest.Digest) bool { return settled && c.settledBefore(ctx, d, u) }
 	h.Vouched = c.rpmVouched
 	return h, nil
@@ -322,8 +330,11 @@ func (c *check) heldBy(old pkgdb.Package) iter.Seq[entry.Path] {
 	if old.List == (digest.Digest{}) {
 		return nil
 	}
-	l, err := transaction.ReadFileList(os.DirFS(c.inbox()), old.List)
+	l, err := c.fileList(old.List)
 	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.remark(fmt.Sprintf("what package %s %s had explains nothing: %s", report.Escape(old.Name), report.Escape(old.Version), report.Prose(err.Error())))
+		}
 		return nil
 	}
 	return slices.Values(l.Paths())

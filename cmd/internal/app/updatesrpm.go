@@ -2,12 +2,8 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"intact/baseline"
 	"intact/report"
@@ -107,25 +103,28 @@ func (c *check) rpmVouched(ctx context.Context, p entry.Path) bool {
 // for when they have another version: the database keeps none of what is gone.
 // It is called under the lock. What cannot be kept explains no removal later.
 func (s *session) keepRPMLists(ctx context.Context, installed []pkgdb.Package) error {
-	have := map[string]bool{}
-	files, err := os.ReadDir(s.inbox())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("keep lists of packages: %w", err)
-	}
-	for _, f := range files {
-		have[f.Name()] = true
-	}
 	want := map[digest.Digest]bool{}
 	for i := range installed {
-		if p := &installed[i]; p.Kind == "rpm" && p.List != (digest.Digest{}) && !have[p.List.String()] {
+		if p := &installed[i]; p.Kind == "rpm" && p.List != (digest.Digest{}) {
 			want[p.List] = true
 		}
 	}
 	if len(want) == 0 {
 		return nil
 	}
-	if err := os.Mkdir(s.inbox(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("keep lists of packages: %w", err)
+	d, err := s.makeKept(baseline.InboxDir)
+	if err != nil {
+		s.remark("what packages of rpm take away will not be explained: " + report.Prose(err.Error()))
+		return nil
+	}
+	defer d.Close()
+	for sum := range want {
+		if st, err := d.stat(sum.String()); err == nil && st.regular {
+			delete(want, sum)
+		}
+	}
+	if len(want) == 0 {
+		return nil
 	}
 	left, beyond := maxLists, 0
 	err = pkgdb.RPMLists(ctx, packageRoot{s.root}, func(sum digest.Digest, list []byte) error {
@@ -138,7 +137,7 @@ func (s *session) keepRPMLists(ctx context.Context, installed []pkgdb.Package) e
 		}
 		left -= len(list)
 		delete(want, sum)
-		return putFile(filepath.Join(s.inbox(), sum.String()), list, 0o600)
+		return d.put(sum.String(), list)
 	})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

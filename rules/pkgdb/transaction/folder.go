@@ -7,32 +7,33 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
+// maxAhead is how far a transaction may lie in the future: the clock of a host that
+// boots may be off by a time zone.
+const maxAhead = 24 * time.Hour
+
+// maxLooked bounds the names of a folder that are looked at.
+const maxLooked = 1 << 20
+
+// Future reports whether a transaction of that name, as it says, began in the
+// future: a clock was wrong, or somebody forged it.
+func Future(name string, now time.Time) bool {
+	return IsName(name) && name[:len(nameTime)] > now.Add(maxAhead).UTC().Format(nameTime)
+}
+
 // List reads the transactions of a folder, the oldest first, and says which it
-// could not read. Of more than it reads the newest count. A folder that is not
-// there has none.
-func List(dir fs.FS) (list []Transaction, problems []string, err error) {
-	all, err := fs.ReadDir(dir, ".")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	var found []string
-	for _, f := range all {
-		if IsName(f.Name()) {
-			found = append(found, f.Name())
-		}
-	}
-	slices.Sort(found)
-	if more := len(found) - MaxListed; more > 0 {
-		problems = append(problems, fmt.Sprintf("%d old transactions are not read: there are over %d", more, MaxListed))
-		found = found[more:]
+// could not read. Of more than it reads the newest count, and none that began or
+// ended in the future: nothing that is made up can push out what is true. A folder
+// that is not there has none. Open of dir must not wait, whatever a name leads to.
+func List(dir fs.FS, now time.Time) (list []Transaction, problems []string, err error) {
+	found, problems, err := listed(dir, now)
+	if err != nil || len(found) == 0 {
+		return nil, problems, err
 	}
 	left := int64(2 * MaxSize)
 	for i, name := range slices.Backward(found) {
@@ -49,6 +50,9 @@ func List(dir fs.FS) (list []Transaction, problems []string, err error) {
 			left -= int64(len(b))
 			t, err = Parse(name, b)
 		}
+		if err == nil && t.Ended.After(now.Add(maxAhead)) {
+			err = errFuture
+		}
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("transaction %s: %v", name, err))
 			continue
@@ -59,25 +63,99 @@ func List(dir fs.FS) (list []Transaction, problems []string, err error) {
 	return list, problems, nil
 }
 
-var errLong = errors.New("too long")
+// listed returns the names of the newest transactions, the oldest first.
+func listed(dir fs.FS, now time.Time) (found, problems []string, err error) {
+	old, ahead, example, looked := 0, 0, "", 0
+	cut := func() {
+		slices.Sort(found)
+		if more := len(found) - MaxListed; more > 0 {
+			old += more
+			found = append(found[:0], found[more:]...)
+		}
+	}
+	err = eachName(dir, func(name string) bool {
+		switch looked++; {
+		case looked > maxLooked:
+			return false
+		case !IsName(name):
+		case Future(name, now):
+			if ahead++; example == "" || name < example {
+				example = name
+			}
+		default:
+			if found = append(found, name); len(found) == 2*MaxListed {
+				cut()
+			}
+		}
+		return true
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	cut()
+	if ahead > 0 {
+		problems = append(problems, fmt.Sprintf("transaction %s: %v; there are %d of them", example, errFuture, ahead))
+	}
+	if old > 0 {
+		problems = append(problems, fmt.Sprintf("%d old transactions are not read: there are over %d", old, MaxListed))
+	}
+	if looked > maxLooked {
+		problems = append(problems, fmt.Sprintf("of over %d files not all are looked at", maxLooked))
+	}
+	return found, problems, err
+}
+
+// eachName calls do for the names in a folder until it returns false.
+func eachName(dir fs.FS, do func(name string) bool) error {
+	f, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	d, ok := f.(fs.ReadDirFile)
+	if !ok {
+		return &fs.PathError{Op: "list", Path: ".", Err: fs.ErrInvalid}
+	}
+	for {
+		list, err := d.ReadDir(1024)
+		for _, e := range list {
+			if !do(e.Name()) {
+				return nil
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var (
+	errLong   = errors.New("too long")
+	errFuture = errors.New("it is of the future, and does not count")
+)
 
 // read reads a regular file of a folder.
 func read(dir fs.FS, name string, most int64) ([]byte, error) {
-	st, err := fs.Stat(dir, name)
-	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, err
-	}
 	f, err := dir.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !st.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	case st.Size() > most:
+		return nil, errLong
+	}
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(b)) > most {
-		err = errLong
+		err = errLong // it grew
 	}
 	return b, err
 }

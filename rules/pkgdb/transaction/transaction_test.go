@@ -144,15 +144,64 @@ func TestList(t *testing.T) {
 		broken: {Data: []byte("garbage\x1b[31m")}, "other": {Data: []byte("x")},
 		strings.Repeat("ab", 32): {Data: []byte("x")},
 	}
-	list, problems, err := List(dir)
+	list, problems, err := List(dir, began.Add(2*time.Hour))
 	if err != nil || len(list) != 2 || list[0].Name != name || list[1].Name != laterName || !list[1].Ended.IsZero() {
 		t.Errorf("list %+v, %v", list, err)
 	}
 	if len(problems) != 1 || !strings.Contains(problems[0], broken) {
 		t.Errorf("problems %q", problems)
 	}
-	if list, problems, err := List(fstest.MapFS{}); len(list)+len(problems) > 0 || err != nil {
+	if list, problems, err := List(fstest.MapFS{}, began); len(list)+len(problems) > 0 || err != nil {
 		t.Errorf("empty: %v, %q, %v", list, problems, err)
+	}
+}
+
+// What is of the future pushes out nothing and does not count, however much of it
+// there is.
+func TestListFuture(t *testing.T) {
+	now := began.Add(time.Hour)
+	dir := fstest.MapFS{name: {Data: text(t, sample())}}
+	put := func(began, ended time.Time, id byte, n int) {
+		x := sample()
+		x.Began, x.Ended = began, ended
+		dir[NewName(began, [8]byte{id, byte(n >> 8), byte(n)})] = &fstest.MapFile{Data: text(t, x)}
+	}
+	for i := range MaxListed + 10 {
+		put(began.AddDate(70, 0, 0), time.Time{}, 1, i)
+	}
+	put(now.Add(maxAhead), time.Time{}, 2, 0) // a clock in another time zone
+	put(now.Add(maxAhead+time.Second), time.Time{}, 3, 0)
+	put(began, began.AddDate(1, 0, 0), 4, 0)
+	list, problems, err := List(dir, now)
+	if err != nil || len(list) != 2 || list[0].Name != name || !list[1].Began.Equal(now.Add(maxAhead)) {
+		t.Errorf("got %d transactions, %v", len(list), err)
+	}
+	said := strings.Join(problems, "\n")
+	for _, want := range []string{"there are 4107 of them", NewName(began, [8]byte{4}) + ": it is of the future"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("problems %q lack %q", problems, want)
+		}
+	}
+	if len(problems) != 2 {
+		t.Errorf("problems %q", problems)
+	}
+}
+
+// Of more than are read the newest are, and a file that is too long is not read.
+func TestListMany(t *testing.T) {
+	dir := fstest.MapFS{}
+	for i := range 2*MaxListed + 100 {
+		x := sample()
+		x.Began = began.Add(time.Duration(i) * time.Second)
+		x.Packages = nil
+		dir[NewName(x.Began, [8]byte{})] = &fstest.MapFile{Data: text(t, x)}
+	}
+	list, problems, err := List(dir, began.AddDate(1, 0, 0))
+	if err != nil || len(list) != MaxListed || !list[0].Began.Equal(began.Add((MaxListed+100)*time.Second)) {
+		t.Errorf("%d transactions, %v", len(list), err)
+	}
+	if len(problems) != 1 || !strings.Contains(problems[0], "4196 old transactions are not read") {
+		t.Errorf("problems %q", problems)
 	}
 }
 
