@@ -53,6 +53,21 @@ func (s *Store) OpenPending(d digest.Digest) (*Pending, error) {
 	return p, nil
 }
 
+// PendingSets names the sets there are, of whichever report, in no order. None is
+// looked into.
+func (s *Store) PendingSets() (sums []digest.Digest, err error) {
+	list, err := os.ReadDir(s.path(pendingDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list pending sets: %w", cause(err))
+	}
+	for _, e := range list {
+		if d, err := digest.Parse(e.Name()); err == nil && d.String() == e.Name() {
+			sums = append(sums, d)
+		}
+	}
+	return sums, nil
+}
+
 func newPending(f *os.File, d digest.Digest) (*Pending, error) {
 	info, err := f.Stat()
 	if err != nil {

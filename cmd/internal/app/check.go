@@ -265,8 +265,7 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		if err := c.keepRPMLists(ctx, c.installed); err != nil {
 			return c.broken(ctx, err)
 		}
-		c.pruneKept()
-		c.pruneIndexes()
+		c.pruneKept(ctx)
 	}
 	err = c.finish(ctx)
 	return c.out, err

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"intact/rules/pkgdb/transaction"
 )
 
@@ -135,6 +137,100 @@ func TestPruneInbox(t *testing.T) {
 			t.Errorf("transaction %d is there: %v, want %v", i, !want, want)
 		}
 	}
+}
+
+// What is of the future keeps nothing from going, hides nothing, and goes a day after
+// it was written; what cannot be read goes after a week.
+func TestPruneFuture(t *testing.T) {
+	c := hookCheck(t)
+	now := time.Now().UTC().Truncate(time.Second)
+	past := now.AddDate(-1, 0, 0)
+	put := func(began, ended time.Time, ago time.Duration) string {
+		x := transaction.Transaction{Manager: transaction.Apt, Began: began, Ended: ended}
+		if err := c.putTransaction(&x); err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(c.inbox(), x.Name)
+		if err := os.Chtimes(at, now.Add(-ago), now.Add(-ago)); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	var ahead, old, stay []string
+	for i := range keptTransactions + 10 {
+		ahead = append(ahead, put(now.AddDate(50, 0, i), time.Time{}, 48*time.Hour))
+		old = append(old, put(past.Add(time.Duration(i)*time.Second), past.Add(time.Hour), 300*24*time.Hour))
+	}
+	ahead = append(ahead, put(now.AddDate(50, 0, 0), time.Time{}, -48*time.Hour)) // written in the future too
+	stay = append(stay, put(now.AddDate(50, 0, 0), time.Time{}, time.Hour), put(now, now, time.Hour))
+	gone := old[:11] // with the one of now, those beyond keptTransactions
+	broken := put(past.AddDate(-1, 0, 0), past, 8*24*time.Hour)
+	young := put(past.AddDate(-1, 0, 1), past, 6*24*time.Hour)
+	for _, name := range []string{broken, young} {
+		b, err := os.ReadFile(name)
+		st, err2 := os.Stat(name)
+		if err := errors.Join(err, err2, os.WriteFile(name, append(b, "x"...), 0o600), os.Chtimes(name, st.ModTime(), st.ModTime())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.pruneBefore(now.AddDate(0, 0, -1))
+	for _, tt := range []struct {
+		what  string
+		names []string
+		want  bool
+	}{{"ahead", ahead, false}, {"old", gone, false}, {"newer", old[11:], true}, {"stay", append(stay, young), true}, {"broken", []string{broken}, false}} {
+		for i, name := range tt.names {
+			if _, err := os.Stat(name); (err == nil) != tt.want {
+				t.Errorf("%s %d is there: %v, want %v", tt.what, i, err == nil, tt.want)
+			}
+		}
+	}
+}
+
+// A list that cannot be read is waited for by nobody while a lock is held: what was
+// touched is collected before.
+func TestHookPostTouchedFirst(t *testing.T) {
+	c := hookCheck(t)
+	l, err := transaction.NewFileList(strings.NewReader("/etc/hostname\n"))
+	x := transaction.Transaction{Manager: transaction.Apt, Began: time.Now().UTC().Truncate(time.Second), Packages: []transaction.Package{
+		{Name: "a", Arch: "all", Old: "1", Action: transaction.Remove, Level: "none", List: l.Digest()}}}
+	if err := errors.Join(err, c.putTransaction(&x), unix.Mkfifo(filepath.Join(c.inbox(), l.Digest().String()), 0o600), c.acquire("test")); err != nil {
+		t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	e := *c.env
+	e.Stderr = &errs
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	HookPost(ctx, &e, HookOptions{Manager: transaction.Apt})
+	fault, lock := strings.Index(errs.String(), "not a regular file"), strings.Index(errs.String(), "in use by")
+	if fault < 0 || lock < fault || ctx.Err() != nil {
+		t.Errorf("got %q", errs.String())
+	}
+}
+
+func TestReadCall(t *testing.T) {
+	for line, want := range map[string]dpkgCall{
+		"dpkg -i a.deb":                       {names: []string{"a.deb"}},
+		"dpkg --root=/x -iG --log=/y a b":     {names: []string{"a", "b"}},
+		"dpkg -R --unpack dir":                {names: []string{"dir"}, recursive: true},
+		"dpkg -iR dir":                        {names: []string{"dir"}, recursive: true},
+		"dpkg --recursive -i dir":             {names: []string{"dir"}, recursive: true},
+		"dpkg --purge --pending":              {pending: true},
+		"dpkg -Pa":                            {pending: true},
+		"dpkg -i -- -a.deb --b":               {names: []string{"-a.deb", "--b"}},
+		"dpkg -i a -b.deb --c":                {names: []string{"a", "-b.deb", "--c"}},
+		"dpkg --log /dev/null -i a.deb":       {names: []string{"/dev/null", "-i", "a.deb"}},
+		"dpkg":                                {},
+		"dpkg -":                              {},
+		"dpkg  --status-fd 8 --remove x:i386": {names: []string{"8", "--remove", "x:i386"}},
+	} {
+		want.pid = 7
+		if got := readCall(7, strings.Split(line, " ")); fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", want) {
+			t.Errorf("%s: got %+v", line, *got)
+		}
+	}
+	readCall(7, nil)
 }
 
 // BenchmarkHookPost is the hook behind an upgrade that changed each of 2,000 files,

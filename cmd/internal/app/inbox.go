@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io/fs"
@@ -112,12 +113,16 @@ func (s *session) putList(l transaction.FileList) error {
 }
 
 // pruneKept removes what is needed no more of what hooks keep. An export knows
-// nothing of what that is.
-func (c *check) pruneKept() {
+// nothing of what that is, and a package manager does not wait for it.
+func (c *check) pruneKept(ctx context.Context) {
 	if c.o.Baseline != "" {
 		return
 	}
 	c.pruneInbox()
+	if c.update == nil {
+		c.prunePackages(ctx, manifestBounds{keptManifestAge, keptManifestCount, keptManifestBytes})
+	}
+	c.pruneIndexes()
 }
 
 // pruneInbox removes what explains nothing any more: transactions that ended

@@ -58,7 +58,8 @@ func (s *site) temps() (r []string) {
 // has seen so many events.
 type killer struct {
 	after  time.Duration
-	events int // 0: by time
+	events int    // 0: by time
+	stdin  string // what the child reads
 }
 
 // run starts the child and kills it. done means that it ended before.
@@ -66,11 +67,11 @@ func (k killer) run(s *site, args ...string) (done bool, events int, took time.D
 	s.t.Helper()
 	c := s.child(args...)
 	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(k.stdin), &out, &out
 	watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	s.must(err)
 	defer unix.Close(watch)
-	for _, d := range []string{"", "baseline", "pending", "reports"} {
+	for _, d := range []string{"", "baseline", "pending", "reports", "inbox", "packages"} {
 		// A folder that is not there yet has no events of its own.
 		_, _ = unix.InotifyAddWatch(watch, filepath.Join(s.state, d), unix.IN_CREATE|unix.IN_MODIFY|unix.IN_MOVED_FROM|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_CLOSE_WRITE|unix.IN_ATTRIB)
 	}
@@ -96,7 +97,7 @@ func (k killer) run(s *site, args ...string) (done bool, events int, took time.D
 		}
 		if k.events > 0 && events >= k.events || k.events == 0 && k.after > 0 && time.Since(start) >= k.after {
 			if err := c.Process.Kill(); errors.Is(err, os.ErrProcessDone) {
-				k = killer{} // too late: let it be told how it ended
+				k = killer{stdin: k.stdin} // too late: let it be told how it ended
 				continue
 			} else if err != nil {
 				s.t.Fatal(err)

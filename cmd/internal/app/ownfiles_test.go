@@ -21,7 +21,9 @@ func TestStateFolderHidesNothing(t *testing.T) {
 	s.want(s.check(), 0) // a report more
 	sum := strings.Repeat("0f", 32)
 	want := []string{"x.tmp/", "x.tmp/su", "pending/0evil/", "pending/0evil/su", "baseline/0x.db/", "baseline/0x.db/su", "reports/0.jsonl/", "reports/0.jsonl/su",
-		"pending/0f", "packages/0f", "packages/" + sum, "packages/" + sum + "-" + sum + "/", "packages/" + sum + "-" + sum + "/su", "reports/0x.jsonl", "reports/0000000009.jsonl", "pending/" + sum, "baseline/0000000009.db", "commit.lock.d/", "pending/" + sum[:62] + "aa/", "pending/" + sum[:62] + "aa/plain", "baseline/ages.sh", "expect/0f", "expect/x.sig", "expect/" + sum, "expect/" + sum + ".sig.d/", "spool.1.tmp"}
+		"pending/0f", "packages/0f", "packages/" + sum, "packages/" + sum + "-" + sum + "/", "packages/" + sum + "-" + sum + "/su", "reports/0x.jsonl", "reports/0000000009.jsonl", "pending/" + sum, "baseline/0000000009.db", "commit.lock.d/", "pending/" + sum[:62] + "aa/", "pending/" + sum[:62] + "aa/plain", "baseline/ages.sh", "expect/0f", "expect/x.sig", "expect/" + sum, "expect/" + sum + ".sig.d/", "spool.1.tmp",
+		"inbox/0f", "inbox/" + sum, "inbox/" + sum + ".sh", "inbox/" + sum[:62] + "aa/", "inbox/" + sum[:62] + "aa/su", "inbox/20260101T000000Z-0123456789abcdef/", "inbox/20260101T000000Z-0123456789abcdef/su",
+		"inbox/20260101T000000Z-0123456789abcdeF", "inbox/20260101T000000Z-0123456789abcde", "inbox/x.tmp", "packages/x.tmp", "packages/" + sum + "-" + sum + ".sh"}
 	for _, name := range want {
 		at := filepath.Join(s.state, name)
 		if strings.HasSuffix(name, "/") {
@@ -37,6 +39,10 @@ func TestStateFolderHidesNothing(t *testing.T) {
 		}
 	}
 	s.must(os.Remove(filepath.Join(s.state, "spool.1.tmp")), unix.Mkfifo(filepath.Join(s.state, "spool.1.tmp"), 0o600))
+	for _, name := range []string{"inbox/x.tmp", "packages/x.tmp"} {
+		at := filepath.Join(s.state, name)
+		s.must(os.Remove(at), os.Symlink("/bin/sh", at))
+	}
 	var got []string
 	for _, l := range parse(t, s.check().stdout) {
 		if l.Type == "finding" && l.Set == "integrity" && l.Change == "added" {

@@ -46,7 +46,7 @@ var unitNames = [...]string{"intact*", "intact*.d/*", "service.d/*", "timer.d/*"
 
 var hookGlobs = [...]string{
 	"/etc/cron.d/*intact*", "/etc/cron.hourly/*intact*", "/etc/cron.daily/*intact*", "/etc/cron.weekly/*intact*", "/etc/cron.monthly/*intact*",
-	"/etc/apt/apt.conf.d/*intact*", "/etc/dnf/plugins/*intact*", "/etc/dnf/libdnf5-plugins/actions.d/*intact*", "/etc/yum/pluginconf.d/*intact*", "/etc/default/intact*",
+	"/etc/apt/apt.conf.d/*intact*", "/etc/dpkg/dpkg.cfg.d/*intact*", "/etc/dnf/plugins/*intact*", "/etc/dnf/libdnf5-plugins/actions.d/*intact*", "/etc/yum/pluginconf.d/*intact*", "/etc/default/intact*",
 }
 
 // selfGlobs are where packages and administrators put what starts intact.
