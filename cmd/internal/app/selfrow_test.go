@@ -15,7 +15,7 @@ func TestSelfGlobs(t *testing.T) {
 		"/etc/systemd/system/intact-check.timer", "/run/systemd/system/intact-check.timer", "/run/systemd/system/intact.service.d/x.conf",
 		"/etc/systemd/system/service.d/x.conf", "/etc/systemd/system/timer.d/x.conf", "/lib/systemd/system/intact.service.d/x.conf",
 		"/usr/local/lib/systemd/system/intact.service", "/etc/systemd/system.control/intact.service", "/etc/systemd/system.control/intact.service.d/50-x.conf",
-		"/etc/systemd/system/timers.target.wants/intact-check.timer",
+		"/etc/systemd/system/timers.target.wants/intact-check.timer", "/etc/apt/apt.conf.d/90intact", "/etc/dpkg/dpkg.cfg.d/intact",
 	} {
 		if !slices.ContainsFunc(selfGlobs(), func(g string) bool { ok, err := filepath.Match(g, name); return ok && err == nil }) {
 			t.Errorf("%s: nobody looks at it", name)
