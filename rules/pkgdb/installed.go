@@ -36,6 +36,8 @@ const (
 	maxPackages = 100_000
 	maxList     = 64 << 20 // bytes of one list
 	maxLists    = 1 << 30  // bytes of all of them
+
+	maxListPaths = 1 << 20 // of one list
 )
 
 // Errors of Installed.
@@ -187,6 +189,9 @@ func listDigest(r Root, p entry.Path, left *int64) (d digest.Digest, err error) 
 		return d, fmt.Errorf("read %q: %w", p, err)
 	case int64(len(b)) > most:
 		return d, fmt.Errorf("read %q: over %d bytes of paths", p, most)
+	}
+	if bytes.Count(b, []byte("\n")) > maxListPaths {
+		return d, fmt.Errorf("read %q: over %d paths", p, maxListPaths)
 	}
 	*left -= int64(len(b))
 	var paths [][]byte

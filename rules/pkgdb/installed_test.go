@@ -101,6 +101,7 @@ func TestInstalledRefuses(t *testing.T) {
 		{"package twice", `"a" of architecture "all" twice`, dpkgTree(good + "\n" + good)},
 		{"list of no paths", `a.list":2: `, dpkgTree(good, "a", "/a\nb\n")},
 		{"list with NUL", `a.list":1: `, dpkgTree(good, "a", "/a\x00/b\n")},
+		{"list too long", "over 1048576 paths", dpkgTree(good, "a", strings.Repeat("/\n", 1<<20+1))},
 		{"status unreadable", "permission", tree{files: dpkgTree(good).files, fail: dpkgStatus}},
 		{"list unreadable", "permission", tree{files: dpkgTree(good, "a", "/a\n").files, fail: info + "a.list"}},
 	} {

@@ -178,9 +178,13 @@ func NewFileList(r io.Reader) (FileList, error) {
 	if len(b) > 0 && b[len(b)-1] != '\n' {
 		return nil, errors.New("it ends amid a line")
 	}
+	if bytes.Count(b, []byte{'\n'}) > MaxListPaths {
+		return nil, fmt.Errorf("over %d paths", MaxListPaths)
+	}
 	var l FileList
-	for i, line := range bytes.Split(bytes.TrimSuffix(b, []byte{'\n'}), []byte{'\n'}) {
-		switch {
+	i := -1
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(b, []byte{'\n'}), []byte{'\n'}) {
+		switch i++; {
 		case len(b) == 0:
 		case len(line) == 0 || line[0] != '/' || bytes.IndexByte(line, 0) >= 0:
 			return nil, fmt.Errorf("line %d is no path", i+1)
@@ -216,7 +220,7 @@ func ReadFileList(dir fs.FS, sum digest.Digest) (FileList, error) {
 	var l FileList
 	for len(b) > 0 {
 		p, rest, ok := bytes.Cut(b, []byte{0})
-		if !ok || len(p) == 0 || p[0] != '/' || len(l) > 0 && l[len(l)-1] > string(p) {
+		if !ok || len(p) == 0 || p[0] != '/' || len(l) == MaxListPaths || len(l) > 0 && l[len(l)-1] > string(p) {
 			return nil, fmt.Errorf("%w: list %v", ErrMalformed, sum)
 		}
 		l, b = append(l, string(p)), rest

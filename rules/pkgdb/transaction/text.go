@@ -82,8 +82,9 @@ func Parse(name string, b []byte) (*Transaction, error) {
 		return nil, fmt.Errorf("%w: over %d bytes", ErrMalformed, MaxSize)
 	}
 	t := &Transaction{Name: name}
-	for i, line := range strings.Split(string(b[len(Format)+1:]), "\n") {
-		if line == "" || strings.HasPrefix(line, "end ") {
+	i := -1
+	for line := range strings.SplitSeq(string(b[len(Format)+1:]), "\n") { // a file of newlines is no list of 32 million
+		if i++; line == "" || strings.HasPrefix(line, "end ") {
 			continue // that they stand where they should is seen below
 		}
 		if !t.line(line) {
@@ -202,7 +203,7 @@ func (t *Transaction) check() error {
 		}
 	}
 	for i := range t.Packages {
-		if !t.Packages[i].fits() {
+		if !t.Packages[i].Fits() {
 			return bad("package %d: %q", i+1, t.Packages[i].Name)
 		}
 	}
@@ -215,8 +216,8 @@ func whole(t time.Time) bool {
 	return t.Nanosecond() == 0 && 1970 <= y && y < 10000
 }
 
-// fits reports whether a package can be written and makes sense.
-func (p *Package) fits() bool {
+// Fits reports whether a package can be written and makes sense.
+func (p *Package) Fits() bool {
 	if !isWord(p.Name) || !isWord(p.Arch) || p.Old != "" && !isWord(p.Old) || p.New != "" && !isWord(p.New) || len(p.Problem) > maxText {
 		return false
 	}

@@ -84,6 +84,7 @@ const (
 	MaxPackages  = 1 << 16
 	MaxListed    = 4096 // transactions that List reads
 	MaxListBytes = 64 << 20
+	MaxListPaths = 1 << 20
 	maxText      = 64 << 10 // bytes of one text
 	maxWord      = 1 << 10
 	maxTexts     = 256

@@ -3,6 +3,7 @@ package transaction
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -235,6 +236,29 @@ func TestFileList(t *testing.T) {
 	}
 	if l, err := NewFileList(strings.NewReader("")); err != nil || len(l) > 0 {
 		t.Errorf("empty: %q, %v", l, err)
+	}
+}
+
+// What is all ends of lines takes no memory for each of them.
+func TestManyLines(t *testing.T) {
+	newlines := bytes.Repeat([]byte{'\n'}, MaxSize-len(Format)-1)
+	paths := bytes.Repeat([]byte("/\n"), MaxListBytes/2)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := Parse(name, append([]byte(Format+"\n"), newlines...)); !errors.Is(err, ErrMalformed) {
+		t.Error(err)
+	}
+	if l, err := NewFileList(bytes.NewReader(paths)); err == nil {
+		t.Errorf("%d paths", len(l))
+	}
+	stored := bytes.ReplaceAll(paths, []byte{'\n'}, []byte{0})
+	sum := digest.Sum(stored)
+	if l, err := ReadFileList(fstest.MapFS{sum.String(): {Data: stored}}, sum); err == nil {
+		t.Errorf("%d paths", len(l))
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<30 {
+		t.Errorf("%d MiB were taken", took>>20)
 	}
 }
 
