@@ -20,7 +20,6 @@ import (
 	"intact/rules/pkgdb/deb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/pkgdb/transaction"
-	"intact/scanner/digest"
 )
 
 // What a hook may take. A package manager waits for it.
@@ -151,9 +150,23 @@ func (h *hook) pre(ctx context.Context, told *deb.Hook, bad error) error {
 		}
 	}
 	// First without what takes time: a hook that is killed leaves its trace.
-	first := h.putTransaction(&h.t)
+	first := h.putFirst()
+	if told != nil {
+		h.keepLists(told.Actions)
+	}
 	err := h.capture(ctx, files)
 	return errors.Join(first, err, h.putTransaction(&h.t))
+}
+
+// putFirst writes the transaction before anything is known of its packages. One
+// that cannot be written as it is leaves its trace too.
+func (h *hook) putFirst() error {
+	err := h.putTransaction(&h.t)
+	if !errors.Is(err, transaction.ErrMalformed) {
+		return err
+	}
+	short := transaction.Transaction{Name: h.t.Name, Began: h.t.Began, Manager: h.t.Manager, Problems: []string{uncaptured(err)}}
+	return errors.Join(err, h.putTransaction(&short))
 }
 
 // actions notes what apt is about to do. Of a package that is unpacked, that it
@@ -171,22 +184,46 @@ func (h *hook) actions(list []deb.Action) (files []string) {
 			continue
 		}
 		p := transaction.Package{Name: a.Package, Arch: cmp.Or(a.NewArch, a.OldArch), Old: a.Old, New: a.New, Action: transaction.Action(a.Do), Level: manifest.None}
+		if !p.Fits() {
+			h.problem("%sof apt: %q %q", transaction.Uncaptured, a.Package, cmp.Or(a.New, a.Old))
+			continue
+		}
 		file := ""
 		if a.Do == deb.Unpack {
 			file = a.File
 			p.Problem = transaction.Uncaptured + "the hook did not finish"
 		}
-		if a.Old != "" && a.Do != deb.Configure {
-			l, err := h.keepList(a.Package, a.OldArch)
-			if err != nil {
-				p.Problem = uncaptured(fmt.Errorf("list of files: %w", err))
-			} else if l != nil {
-				p.List = l.Digest()
-			}
-		}
 		h.t.Packages, files = append(h.t.Packages, p), append(files, file)
 	}
 	return files
+}
+
+// keepLists keeps the lists of files that go.
+func (h *hook) keepLists(list []deb.Action) {
+	type key struct{ name, arch string }
+	arches := map[key]string{}
+	for _, a := range list {
+		if a.Old != "" && a.Do != deb.Configure {
+			arches[key{a.Package, cmp.Or(a.NewArch, a.OldArch)}] = a.OldArch
+		}
+	}
+	for i := range h.t.Packages {
+		p := &h.t.Packages[i]
+		if arch, ok := arches[key{p.Name, p.Arch}]; ok && p.Action != transaction.Configure {
+			h.listOf(p, arch)
+		}
+	}
+}
+
+// listOf keeps the list of files that a package has now.
+func (h *hook) listOf(p *transaction.Package, arch string) {
+	l, err := h.keepList(p.Name, arch)
+	if err != nil {
+		h.problem("%slist of files of %s: %v", transaction.Uncaptured, p.Name, err)
+		h.env.warn("%s: %slist of files: %v", p.Name, transaction.Uncaptured, err)
+	} else if l != nil {
+		p.List = l.Digest()
+	}
 }
 
 // capture records the packages in files, beside h.t.Packages: "" has none. For
@@ -210,11 +247,19 @@ func (h *hook) capture(ctx context.Context, files []string) error {
 	if err != nil {
 		for i := range h.t.Packages {
 			if p := &h.t.Packages[i]; p.Manifest == "" && p.Action == transaction.Unpack {
-				p.Problem = uncaptured(err)
+				p.Problem = h.short(uncaptured(err))
 			}
 		}
 	}
 	return err
+}
+
+// short cuts the problem of one of very many packages: all together must fit.
+func (h *hook) short(s string) string {
+	if len(h.t.Packages) > 1000 {
+		return s[:min(len(s), 128)]
+	}
+	return s
 }
 
 // record verifies packages and keeps their manifests.
@@ -232,8 +277,11 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 	}
 	defer r.dir.Close()
 	var dir fs.FS = os.DirFS(h.o.Lists)
-	if _, err := os.Stat(h.o.Lists); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.ReadDir(h.o.Lists); err != nil {
 		dir = embed.FS{} // no lists: nobody vouches, which is no reason to keep nothing
+		if !errors.Is(err, fs.ErrNotExist) {
+			h.problem("lists of apt: %v", err)
+		}
 	}
 	r.lists = deb.Lists{Dir: dir, Ring: ring, Now: h.env.Now()}
 	problems, err := r.lists.Record(ctx, names, openPackage, h.store.Dir(), func(name string, p deb.Recorded) error {
@@ -255,14 +303,19 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 func (h *hook) captured(i int, head *manifest.Head, stored string, err error) {
 	p := &h.t.Packages[i]
 	if err == nil && h.o.Manager == transaction.Dpkg {
-		p.Name, p.New, p.Arch = head.Package, head.Version, head.Architecture
-		p.Old, p.List = h.before(p.Name, p.Arch)
+		named := *p
+		named.Name, named.New, named.Arch = head.Package, head.Version, head.Architecture
+		if named.Old = h.installedVersion(named.Name, named.Arch); named.Fits() {
+			if *p = named; p.Old != "" {
+				h.listOf(p, p.Arch)
+			}
+		}
 	}
 	if err == nil && (head.Package != p.Name || head.Version != p.New || head.Architecture != p.Arch) {
-		err = fmt.Errorf("the archive is %s %s %s", head.Package, head.Version, head.Architecture)
+		err = fmt.Errorf("the archive is %q %q %q", head.Package, head.Version, head.Architecture)
 	}
 	if err != nil {
-		p.Problem = uncaptured(err)
+		p.Problem = h.short(uncaptured(err))
 		h.env.warn("%s: %s", p.Name, p.Problem)
 		return
 	}
@@ -270,19 +323,6 @@ func (h *hook) captured(i int, head *manifest.Head, stored string, err error) {
 	if h.o.Manager == transaction.Dpkg && p.Level != manifest.Signed {
 		p.Problem = unsignedLocal
 	}
-}
-
-// before returns the version of a package that is there now, as the local
-// database has it, and the digest of its list of files.
-func (h *hook) before(name, arch string) (version string, list digest.Digest) {
-	version = h.installedVersion(name, arch)
-	if version == "" {
-		return "", list
-	}
-	if l, err := h.keepList(name, arch); err == nil && l != nil {
-		list = l.Digest()
-	}
-	return version, list
 }
 
 // line prints one line about a transaction.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"intact/rules/pkgdb/deb"
 	"intact/rules/pkgdb/transaction"
 )
 
@@ -206,6 +207,38 @@ func TestHookPostTouchedFirst(t *testing.T) {
 	fault, lock := strings.Index(errs.String(), "not a regular file"), strings.Index(errs.String(), "in use by")
 	if fault < 0 || lock < fault || ctx.Err() != nil {
 		t.Errorf("got %q", errs.String())
+	}
+}
+
+// What cannot be written of one package does not cost the others their trace, and a
+// transaction that cannot be written at all leaves one that says so.
+func TestHookUnfit(t *testing.T) {
+	c := hookCheck(t)
+	h := &hook{session: c.session, ctx: t.Context()}
+	h.t = transaction.Transaction{Began: time.Now().UTC().Truncate(time.Second), Manager: transaction.Apt}
+	files := h.actions([]deb.Action{
+		{Package: strings.Repeat("x", 2000), Do: deb.Unpack, New: "1", NewArch: "all", File: "/a"},
+		{Package: "good", Do: deb.Unpack, New: "1", NewArch: "all", File: "/b"},
+		{Package: "\u202e", Do: deb.Remove, Old: "1", OldArch: "all"},
+	})
+	if len(files) != 1 || files[0] != "/b" || len(h.t.Packages) != 1 || h.t.Packages[0].Name != "good" || len(h.t.Problems) != 2 {
+		t.Errorf("got %q, %+v", files, h.t)
+	}
+	if err := h.putFirst(); err != nil {
+		t.Error(err)
+	}
+	h.t.Name, h.t.Command = "", strings.Repeat("x", 1<<20)
+	if err := h.putFirst(); !errors.Is(err, transaction.ErrMalformed) {
+		t.Error(err)
+	}
+	list, problems, err := c.transactions()
+	if err != nil || len(problems) > 0 || len(list) != 2 {
+		t.Fatalf("%+v, %q, %v", list, problems, err)
+	}
+	for _, x := range list {
+		if x.Name == h.t.Name && (len(x.Problems) != 1 || !strings.HasPrefix(x.Problems[0], transaction.Uncaptured)) {
+			t.Errorf("got %+v", x)
+		}
 	}
 }
 

@@ -189,12 +189,8 @@ func (h *hook) removals(c *dpkgCall, action string) []string {
 		if p.Arch == "" {
 			p.Arch = "any"
 		}
-		if l, err := h.keepList(s.Name, s.Arch); err != nil {
-			p.Problem = uncaptured(fmt.Errorf("list of files: %w", err))
-		} else if l != nil {
-			p.List = l.Digest()
-		}
 		if len(files) < transaction.MaxPackages {
+			h.listOf(&p, s.Arch)
 			h.t.Packages, files = append(h.t.Packages, p), append(files, "")
 		}
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // killedAt runs a hook once whole and then again and again, killed at its first
-// event in the state folder, its third, and so on, and looks after each.
+// event in the state folder, its fourth, and so on, and looks after each.
 func (s *site) killedAt(stdin string, before func(), after func(what string), args ...string) {
 	s.t.Helper()
 	before()
@@ -23,7 +23,7 @@ func (s *site) killedAt(stdin string, before func(), after func(what string), ar
 		s.t.Fatalf("%q: %d events alone", args, events)
 	}
 	killed := 0
-	for n := 1; n <= events; n += 2 {
+	for n := 1; n <= events; n += 3 {
 		before()
 		if done, _, _ := (killer{events: n, stdin: stdin}).run(s, args...); !done {
 			killed++

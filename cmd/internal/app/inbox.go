@@ -185,8 +185,7 @@ func (c *check) pruneBefore(before time.Time) {
 		}
 		// Of what was not listed, that is not of the future: it cannot be read, or there
 		// are too many newer ones.
-		if transaction.IsName(name) && !transaction.Future(name, now) &&
-			(name >= transaction.NewName(before, [8]byte{}) || now.Sub(st.written).Abs() < abandoned) {
+		if transaction.IsName(name) && !transaction.Future(name, now) && now.Sub(st.written).Abs() < abandoned {
 			return true
 		}
 		d.remove(name)

@@ -169,6 +169,10 @@ func (d *keptDir) touch(name string, now time.Time) {
 	}
 }
 
+// maxKeptNames bounds the names of a folder that are looked at: it may have been
+// filled, and may still be.
+const maxKeptNames = 1 << 20
+
 // each calls do for each name in the folder, in any order, until it returns false.
 func (d *keptDir) each(do func(name string) bool) error {
 	f, err := d.Open(".")
@@ -177,8 +181,11 @@ func (d *keptDir) each(do func(name string) bool) error {
 	}
 	defer f.Close()
 	list := f.(*os.File)
-	for {
+	for seen := 0; ; {
 		names, err := list.Readdirnames(1024)
+		if seen += len(names); seen > maxKeptNames {
+			return fmt.Errorf("%q has over %d files: look who put them there", d.name, maxKeptNames)
+		}
 		for _, n := range names {
 			if !do(n) {
 				return nil

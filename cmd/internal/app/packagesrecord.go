@@ -43,6 +43,7 @@ type RecordOptions struct {
 type recorder struct {
 	s     *session
 	dir   *keptDir
+	have  map[string][]string // what the folder has, by the SHA-256 of the package's file
 	lists deb.Lists
 	out   Outcome
 }
@@ -54,8 +55,12 @@ func (s *session) newRecorder() (*recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("folder of packages: %w", err)
 	}
-	r := &recorder{s: s, dir: d, out: Done()}
-	return r, r.tidy()
+	r := &recorder{s: s, dir: d, have: map[string][]string{}, out: Done()}
+	if err := r.look(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 // PackagesRecord verifies packages and keeps their manifests. It takes no lock:
@@ -154,11 +159,15 @@ func openPackage(name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// tidy removes what was left unfinished in the folder.
-func (r *recorder) tidy() error {
+// look finds what the folder has, and removes what was left unfinished there.
+func (r *recorder) look() error {
 	now := r.s.env.Now()
 	err := r.dir.each(func(name string) bool {
-		if strings.HasSuffix(name, ".tmp") {
+		switch archive, _, _ := strings.Cut(name, "-"); {
+		case !stateFile.MatchString(baseline.PackagesDir + "/" + name):
+		case !strings.HasSuffix(name, ".tmp"):
+			r.have[archive] = append(r.have[archive], name)
+		default:
 			if st, err := r.dir.stat(name); err == nil && st.regular && st.old(now) {
 				r.dir.remove(name) // the next one tries again
 			}
@@ -225,17 +234,8 @@ func packageItself(err error) bool {
 // store writes a manifest, unless one of the same file is there that says more,
 // and returns its name. What says as much, or less, is replaced.
 func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
-	prefix := hex.EncodeToString(p.Head.Archive[:]) + "-"
-	var had []string
-	err = r.dir.each(func(name string) bool {
-		if strings.HasPrefix(name, prefix) && stateFile.MatchString(baseline.PackagesDir+"/"+name) {
-			had = append(had, name)
-		}
-		return true
-	})
-	if err != nil {
-		return "", "", fmt.Errorf("list folder of packages: %w", err)
-	}
+	archive := hex.EncodeToString(p.Head.Archive[:])
+	had := r.have[archive]
 	for _, name := range had {
 		if l, err := manifestLevel(r.dir.at(name)); err == nil && saysAsMuch(l, p.Head.Level) {
 			note = " (recorded before as " + string(l) + ")"
@@ -257,7 +257,7 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 		r.out.Add(ExitFindings)
 		note = " (what was recorded of it before said something else: somebody forged that)"
 	}
-	to := prefix + sum.String()
+	to := archive + "-" + sum.String()
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = r.dir.rename(temp, to)
 	}
@@ -272,6 +272,7 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 			r.dir.remove(name) // it says less, and the next record tries again
 		}
 	}
+	r.have[archive] = []string{to}
 	return to, note, nil
 }
 
