@@ -43,6 +43,8 @@ func TestDatabase(t *testing.T) {
 		{"can be run", changed(main, plain("1"), is("2")), vouched, false},
 		{"another database", changed("/usr/lib/sysimage/rpm/rpmdb.sqlite", plain("1"), plain("2")), vouched, false},
 		{"another format", changed("/var/lib/rpm/Packages.db", plain("1"), plain("2")), vouched, false},
+		{"of Berkeley DB", changed("/var/lib/rpm/Basenames", plain("1"), plain("2")), func(_ context.Context, p entry.Path) bool { return p == "/var/lib/rpm/Packages" }, true},
+		{"beside another", changed("/var/lib/rpm/Basenames", plain("1"), plain("2")), vouched, false},
 		{"another name", changed("/var/lib/rpm/rpmdb.sqlite.bak", nil, plain("2")), vouched, false},
 	} {
 		x, err := updates.New(context.Background(), nil, updates.Host{Vouched: tt.vouched, Contents: stillThere{}})

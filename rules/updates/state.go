@@ -121,9 +121,15 @@ func (x *Explainer) state(ctx context.Context, c *diff.Change, take func(rules.E
 }
 
 // databases are the files in which rpm keeps what is installed, by what goes
-// with them.
+// with them: with the table of Berkeley DB one for each tag that is looked up,
+// and what processes share.
 var databases = map[string]string{"rpmdb.sqlite": "rpmdb.sqlite", "rpmdb.sqlite-wal": "rpmdb.sqlite", "rpmdb.sqlite-shm": "rpmdb.sqlite",
-	"Packages.db": "Packages.db", "Index.db": "Packages.db"}
+	"Packages.db": "Packages.db", "Index.db": "Packages.db",
+	"Packages": "Packages", "Name": "Packages", "Basenames": "Packages", "Group": "Packages", "Requirename": "Packages", "Providename": "Packages",
+	"Conflictname": "Packages", "Obsoletename": "Packages", "Triggername": "Packages", "Dirnames": "Packages", "Installtid": "Packages",
+	"Sigmd5": "Packages", "Sha1header": "Packages", "Filetriggername": "Packages", "Transfiletriggername": "Packages", "Recommendname": "Packages",
+	"Suggestname": "Packages", "Supplementname": "Packages", "Enhancename": "Packages",
+	"__db.001": "Packages", "__db.002": "Packages", "__db.003": "Packages"}
 
 // database attributes the database of rpm to itself, also where all that was
 // installed is accepted already. Its headers are verified, and not what else is

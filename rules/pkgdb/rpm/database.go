@@ -11,7 +11,6 @@ import (
 // What is wrong with a database.
 var (
 	ErrDatabase = errors.New("malformed database")
-	ErrBerkeley = errors.New("a database of Berkeley DB, which is not read")
 	ErrChanging = errors.New("the database changed while it was read")
 	ErrAmid     = errors.New("the database is amid a transaction")
 )
@@ -87,8 +86,6 @@ func Each(ctx context.Context, open Folder, do func(*Header) error) error {
 	}
 	return fmt.Errorf("no rpm database: %w", fs.ErrNotExist)
 }
-
-func readBerkeley(context.Context, Source, Folder, row) error { return ErrBerkeley }
 
 // steady runs read and makes sure that nobody wrote to f meanwhile. A file that
 // changed explains whatever read found wrong.

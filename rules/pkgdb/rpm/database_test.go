@@ -219,9 +219,6 @@ func TestNDB(t *testing.T) {
 }
 
 func TestEach(t *testing.T) {
-	if _, err := rows(folder{bdbName: {1}}); !errors.Is(err, ErrBerkeley) {
-		t.Error(err)
-	}
 	if _, err := rows(folder{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}

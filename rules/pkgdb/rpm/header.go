@@ -2,9 +2,9 @@
 // package holds, and whether a pinned key signed that.
 //
 // The database is a table of headers, one a package, as SQLite keeps it
-// (rpmdb.sqlite with its -wal) or in rpm's own format ndb (Packages.db). Both
-// are read by code of this package, by descriptor, in bounded memory, and
-// nothing is written. That of Berkeley DB (Packages) is not read.
+// (rpmdb.sqlite with its -wal), in rpm's own format ndb (Packages.db), or as a
+// hash table of Berkeley DB (Packages, rpm before 4.16). All are read by code of
+// this package, by descriptor, in bounded memory, and nothing is written.
 //
 // A header is two big-endian numbers, il and dl, il index entries of 16 bytes
 // (tag, type, offset, count) and dl bytes of values. The first entry is a
