@@ -91,17 +91,12 @@ func (t Trust) RPMs(ctx context.Context, r Root, want func(Package) bool) (all [
 		if err != nil || !want(pkg) {
 			return err
 		}
-		x := RPM{Package: pkg, ID: h.ID(), Time: p.Time}
-		x.Level, x.Why, x.By = t.vouch(h, &p)
-		if x.Level != None {
-			if kept += len(h.Blob()); kept > maxKept {
-				x.Level, x.Why = Local, "too many packages changed at once"
-			} else {
-				if x.Files, err = h.Index(&p); err != nil {
-					return fmt.Errorf("package %q: %w", p.Name, err)
-				}
-				x.Digests = p.Digests
-			}
+		x, err := t.rpm(h, pkg, &p)
+		if err != nil {
+			return err
+		}
+		if kept += len(h.Blob()); x.Files != nil && kept > maxKept {
+			x.Level, x.Why, x.Files = Local, "too many packages changed at once", nil
 		}
 		all = append(all, x)
 		return nil
@@ -111,6 +106,20 @@ func (t Trust) RPMs(ctx context.Context, r Root, want func(Package) bool) (all [
 	}
 	slices.SortFunc(all, func(a, b RPM) int { return byPackage(a.Package, b.Package) })
 	return all, nil
+}
+
+// rpm is a package with who vouches for it and what it holds.
+func (t Trust) rpm(h *rpm.Header, pkg Package, p *rpm.Package) (x RPM, err error) {
+	x = RPM{Package: pkg, ID: h.ID(), Time: p.Time}
+	x.Level, x.Why, x.By = t.vouch(h, p)
+	if x.Level == None {
+		return x, nil
+	}
+	if x.Files, err = h.Index(p); err != nil {
+		return x, fmt.Errorf("package %q: %w", pkg.Name, err)
+	}
+	x.Digests = p.Digests
+	return x, nil
 }
 
 // RPMState says whether all of the database of rpm is vouched for: each of its

@@ -68,7 +68,7 @@ func (r folder) Real(p entry.Path) (entry.Path, bool, error) {
 }
 
 // image makes a root with a database in dir.
-func image(t *testing.T, dir, name string, database []byte) folder {
+func image(t testing.TB, dir, name string, database []byte) folder {
 	t.Helper()
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -90,7 +90,7 @@ func image(t *testing.T, dir, name string, database []byte) folder {
 	return folder{dir: root, n: new(int)}
 }
 
-func data(t *testing.T, name string) []byte {
+func data(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile("rpm/testdata/" + name)
 	if err != nil {
@@ -99,7 +99,7 @@ func data(t *testing.T, name string) []byte {
 	return b
 }
 
-func keys(t *testing.T, name string) pkgdb.Trust {
+func keys(t testing.TB, name string) pkgdb.Trust {
 	t.Helper()
 	k := &pgp.Keyring{}
 	if err := k.Add(data(t, name)); err != nil {
@@ -195,7 +195,7 @@ func TestRPMUnknown(t *testing.T) {
 		db         []byte
 		reason     string
 	}{
-		{"berkeley", "Packages", []byte("x"), "not read"},
+		{"berkeley", "Packages", []byte("x"), "it ends before"},
 		{"empty-folder", "other", nil, "no rpm database"},
 		{"empty", "rpmdb.sqlite", nil, "malformed"},
 		{"cut", "rpmdb.sqlite", good[:2048], "malformed"},

@@ -173,6 +173,7 @@ func (x *Explainer) Explain(ctx context.Context, c *diff.Change) (best rules.Exp
 	left := map[*Update]bool{}
 	if c.Kind == diff.Renamed {
 		x.gone(c.From, func(u *Update) { left[u] = true })
+		saved(c, left, take)
 	}
 	may := func(u *Update) bool { return c.Kind != diff.Renamed || left[u] }
 	x.Holder(c.Path, func(u *Update, s *Said) bool {

@@ -2,6 +2,7 @@ package updates
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"iter"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"intact/rules"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/rpm"
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
@@ -40,17 +42,29 @@ func RPMs(ctx context.Context, root pkgdb.Root, trust pkgdb.Trust, want func(pkg
 			u.When = p.Time.Format(time.RFC3339)
 		}
 		if p.Files != nil {
-			u.Source = header{p.Files, p.Digests}
+			u.Source = header{files: p.Files, digests: p.Digests}
 		}
 		out = append(out, u)
 	}
 	return out, nil
 }
 
+// FormerRPM returns what a package of rpm held that had this header in the
+// baseline, by what pkgdb.Trust.Formers gave of it; nil where no pinned key vouches
+// for that.
+func FormerRPM(trust pkgdb.Trust, former []byte, stanza digest.Digest) (Source, error) {
+	p, contents, err := trust.Former(former, stanza)
+	if err != nil || p.Level != pkgdb.Signed {
+		return nil, err
+	}
+	return header{p.Files, p.Digests, contents}, nil
+}
+
 // header is the Source of a package of rpm.
 type header struct {
 	files   *rpm.Index
 	digests rpm.Algorithm
+	known   map[[sha256.Size]byte]digest.Digest // contents that were seen, by what headers have of them
 }
 
 // Lookup implements Source. Of a file without a SHA-256, and of one that was not
@@ -69,6 +83,7 @@ func (h header) Lookup(p entry.Path) (Said, bool, error) {
 	if n, err := hex.Decode(s.SHA256[:], sha256Of(h.digests, f.Digest)); err != nil || n != len(s.SHA256) {
 		s.Ghost = true
 	}
+	s.BLAKE3, s.Known = h.known[s.SHA256]
 	return s, true, nil
 }
 

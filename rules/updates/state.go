@@ -89,6 +89,19 @@ func (u *Update) Until() (time.Time, bool) {
 	return t.Add(afterwards), err == nil
 }
 
+// saved attributes a configuration file that rpm leaves under another name when
+// its package goes, to those of left: just as it was, for an administrator edited it.
+func saved(c *diff.Change, left map[*Update]bool, take func(rules.Explanation)) {
+	if string(c.Path) != string(c.From)+".rpmsave" || c.New.Kind != entry.File || c.Attrs&^(entry.Ctime|entry.Inode) != 0 {
+		return
+	}
+	for u := range left {
+		if e := u.Explanation(Kind); u.kind() == "rpm" && u.New.Name == "" { // no better than attributed: nothing of it is there any more
+			take(e)
+		}
+	}
+}
+
 // state explains what dpkg keeps of its own: the control files and lists of the
 // packages, and the status that follows from all of them; and what rpm does.
 func (x *Explainer) state(ctx context.Context, c *diff.Change, take func(rules.Explanation)) {

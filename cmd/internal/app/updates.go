@@ -83,6 +83,7 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	if err != nil {
 		return u, err
 	}
+	left := maxFormers
 	for i := range moved {
 		m := &moved[i]
 		if len(u.list) == maxUpdates {
@@ -98,6 +99,9 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 					one.Old = m.Old
 					one.Level = lowered(&one, r.Level)
 				}
+			}
+			if m.Old.Kind == "rpm" && m.Old != m.New {
+				one.Was = c.formerOf(m.Old, &left)
 			}
 		}
 		if k := (bookKey{m.New.Name, m.New.Arch, m.New.Version}); m.New.Kind == "dpkg" {

@@ -17,6 +17,9 @@ import (
 // maxLists bounds the lists of packages of rpm that one run stores, in bytes.
 const maxLists = 256 << 20
 
+// maxFormers bounds what one run remembers of packages of rpm, in bytes.
+const maxFormers = 128 << 20
+
 // rpmsMoved returns what the headers of the packages of rpm among moved say.
 func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) ([]updates.RPM, error) {
 	want := map[pkgdb.Package]bool{}
@@ -110,7 +113,7 @@ func (s *session) keepRPMLists(ctx context.Context, installed []pkgdb.Package) e
 		}
 	}
 	if len(want) == 0 {
-		return nil
+		return s.keepFormers(ctx, installed)
 	}
 	d, err := s.makeKept(baseline.InboxDir)
 	if err != nil {
@@ -124,7 +127,7 @@ func (s *session) keepRPMLists(ctx context.Context, installed []pkgdb.Package) e
 		}
 	}
 	if len(want) == 0 {
-		return nil
+		return s.keepFormers(ctx, installed)
 	}
 	left, beyond := maxLists, 0
 	err = pkgdb.RPMLists(ctx, packageRoot{s.root}, func(sum digest.Digest, list []byte) error {
@@ -147,26 +150,126 @@ func (s *session) keepRPMLists(ctx context.Context, installed []pkgdb.Package) e
 	} else if beyond > 0 {
 		s.remark(fmt.Sprintf("what %d packages of rpm take away will not be explained: their lists are too long", beyond))
 	}
-	return nil
+	return s.keepFormers(ctx, installed)
 }
 
-// namedLists are the lists of files that a row of the baseline names, or a
-// package that is installed now, by their names in the inbox.
+// keepFormers remembers of the packages of rpm among installed what tells later
+// whether a configuration file was edited. It is called under the lock. The
+// database is gone through once for each set of packages: an empty file stands for
+// that.
+func (s *session) keepFormers(ctx context.Context, installed []pkgdb.Package) error {
+	all := s.setOfRPMs(installed)
+	if all == (digest.Digest{}) {
+		return nil
+	}
+	d, err := s.makeKept(baseline.InboxDir)
+	if err != nil {
+		s.remark("configuration files of packages of rpm will be attributed at most: " + report.Prose(err.Error()))
+		return nil
+	}
+	defer d.Close()
+	has := func(sum digest.Digest) bool {
+		st, err := d.stat(sum.String())
+		return err == nil && st.regular
+	}
+	if has(all) {
+		return nil
+	}
+	want := map[digest.Digest]bool{}
+	for i := range installed {
+		if p := &installed[i]; p.Kind == "rpm" && !has(p.Stanza) {
+			want[p.Stanza] = true
+		}
+	}
+	left, beyond := maxFormers, 0
+	t := pkgdb.Trust{RPM: s.rpmKeys(), At: s.env.Now()}
+	err = t.Formers(ctx, packageRoot{s.root}, func(p pkgdb.Package) bool { return want[p.Stanza] }, func(p pkgdb.Package, former []byte) error {
+		if len(former) > left {
+			beyond++
+			return nil
+		}
+		left -= len(former)
+		delete(want, p.Stanza)
+		return d.put(p.Stanza.String(), former)
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		s.remark("configuration files of packages of rpm will be attributed at most: " + report.Prose(err.Error()))
+		return nil
+	}
+	if beyond > 0 {
+		s.remark(fmt.Sprintf("configuration files of %d packages of rpm will be attributed at most: they are too large", beyond))
+	}
+	return d.put(all.String(), nil)
+}
+
+// setOfRPMs names the packages of rpm that are installed, all together, and how
+// many keys are pinned; zero where there are no packages.
+func (s *session) setOfRPMs(installed []pkgdb.Package) digest.Digest {
+	h, n := digest.New(), 0
+	fmt.Fprint(h, s.rpmKeys().Len(), " ")
+	for i := range installed {
+		if p := &installed[i]; p.Kind == "rpm" {
+			h.Write(p.Stanza[:])
+			n++
+		}
+	}
+	if n == 0 {
+		return digest.Digest{}
+	}
+	return h.Sum()
+}
+
+// formerOf returns what the version of the baseline held, nil where that is not
+// known or no pinned key vouches for it. left is what may still be read, in bytes.
+func (c *check) formerOf(old pkgdb.Package, left *int) updates.Source {
+	d, err := c.openKept(baseline.InboxDir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	f, err := d.Open(old.Stanza.String())
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, int64(min(pkgdb.MaxFormer, *left))+1))
+	if *left -= len(b); err != nil || *left < 0 {
+		return nil
+	}
+	was, err := updates.FormerRPM(pkgdb.Trust{RPM: c.rpmKeys(), At: c.env.Now()}, b, old.Stanza)
+	if err != nil {
+		c.remark(fmt.Sprintf("what is remembered of package %s %s says nothing: %s", report.Escape(old.Name), report.Escape(old.Version), report.Prose(err.Error())))
+		return nil
+	}
+	return was
+}
+
+// namedLists are the files of the inbox that a row of the baseline names, or a
+// package that is installed now: lists, and what is remembered of packages.
 func (c *check) namedLists() (map[string]bool, error) {
 	rows, err := c.gen.Rows(rowPackage)
 	if err != nil {
 		return nil, err
 	}
-	named := map[string]bool{}
+	named := map[string]bool{c.setOfRPMs(c.installed).String(): true}
+	name := func(p *pkgdb.Package) {
+		named[p.List.String()] = true
+		if p.Kind == "rpm" {
+			named[p.Stanza.String()] = true
+		}
+	}
 	for _, r := range rows {
 		p, err := packageOf(string(r.Key), r.Value)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", baseline.ErrDamaged, err)
 		}
-		named[p.List.String()] = true
+		name(&p)
 	}
 	for i := range c.installed {
-		named[c.installed[i].List.String()] = true
+		name(&c.installed[i])
 	}
 	return named, nil
 }
