@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"intact/rules"
 )
@@ -97,7 +98,11 @@ func (t *text) explained() {
 		if i > 0 && s.x.Source == list[i-1].x.Source && s.x.ID == list[i-1].x.ID {
 			by = "  with it, " + Escape(or(s.x.Kind, "source")) + " (" + Escape(s.x.Level) + ")"
 		}
-		line(by + ": " + plural(s.count, "change") + ", else " + s.worst.String() + " at most")
+		came := ""
+		if at, err := time.Parse(time.RFC3339, s.x.When); err == nil {
+			came = ", " + t.when(at, false)
+		}
+		line(by + ": " + plural(s.count, "change") + ", else " + s.worst.String() + " at most" + came)
 	}
 }
 

@@ -77,18 +77,7 @@ func eachHeader(ctx context.Context, r Root, begin func(), do func(*rpm.Header) 
 // readRPM goes through the first folder that holds a database.
 func readRPM(ctx context.Context, r Root, do func(*rpm.Header) error) error {
 	for _, dir := range rpmFolders {
-		open := func(name string) (rpm.Source, error) {
-			f, err := r.Open(dir.Join([]byte(name)))
-			if err != nil {
-				return nil, err
-			}
-			if s, ok := f.(rpm.Source); ok {
-				return s, nil
-			}
-			f.Close()
-			return nil, errors.New("cannot be read in any order")
-		}
-		err := rpm.Each(ctx, open, do)
+		err := rpm.Each(ctx, sources(r, dir), do)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -98,6 +87,21 @@ func readRPM(ctx context.Context, r Root, do func(*rpm.Header) error) error {
 		return nil
 	}
 	return fmt.Errorf("no rpm database in %q or %q", rpmFolders[0], rpmFolders[1])
+}
+
+// sources opens files of a folder that are read in any order.
+func sources(r Root, dir entry.Path) rpm.Folder {
+	return func(name string) (rpm.Source, error) {
+		f, err := r.Open(dir.Join([]byte(name)))
+		if err != nil {
+			return nil, err
+		}
+		if s, ok := f.(rpm.Source); ok {
+			return s, nil
+		}
+		f.Close()
+		return nil, errors.New("cannot be read in any order")
+	}
 }
 
 // header claims what a package lists of the paths that were asked for.

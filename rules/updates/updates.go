@@ -29,6 +29,7 @@ type Update struct {
 	When     string        // the transaction, RFC 3339; "" where it is not known
 	Key      string        // fingerprint of the pinned key that signed, "" where none did
 	Verified string        // RFC 3339: when the host verified what it cannot show any more, "" where it can
+	Record   string        // which record of a package manager has it, for people; "" where none is known
 	Source   Source        // what New holds, nil where that is not known
 
 	// Was is what Old held, by a signed manifest; nil: not known.
@@ -117,6 +118,13 @@ func (u *Update) kind() string { return cmp.Or(u.New.Kind, u.Old.Kind) }
 
 // Title names the update for people.
 func (u *Update) Title() string {
+	if u.Record != "" {
+		return u.step() + ", " + u.Record
+	}
+	return u.step()
+}
+
+func (u *Update) step() string {
 	switch {
 	case u.New.Name == "":
 		return u.Old.Name + " " + u.Old.Version + " removed"

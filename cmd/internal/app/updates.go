@@ -83,7 +83,6 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	if err != nil {
 		return u, err
 	}
-	left := maxFormers
 	for i := range moved {
 		m := &moved[i]
 		if len(u.list) == maxUpdates {
@@ -92,18 +91,7 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 		}
 		key := string(m.row.Key)
 		one := updates.Update{Old: m.Old, New: m.New, Level: rules.Attributed, When: when[key]}
-		if m.New.Kind == "rpm" {
-			for _, r := range rpms {
-				if r.New == m.New {
-					one = r.Update
-					one.Old = m.Old
-					one.Level = lowered(&one, r.Level)
-				}
-			}
-			if m.Old.Kind == "rpm" && m.Old != m.New {
-				one.Was = c.formerOf(m.Old, &left)
-			}
-		}
+		c.learnRPM(&one, rpms)
 		if k := (bookKey{m.New.Name, m.New.Arch, m.New.Version}); m.New.Kind == "dpkg" {
 			names := slices.Concat(known.names[k], known.weak[k])
 			for _, name := range names[:min(len(names), maxAlike)] {
@@ -353,10 +341,12 @@ type packageExplainer struct {
 }
 
 // ExplainPackage implements PackageExplainer: by what explains its files, and no
-// better than attributed where one of them is not the package's.
+// better than attributed where one of them is not the package's. That one went is
+// explained where a record of the package manager has it: that the database does
+// not have it any more is what is to be explained.
 func (p packageExplainer) ExplainPackage(old, now pkgdb.Package) (rules.Explanation, bool) {
 	for i := range p.list {
-		if u := &p.list[i]; u.Old == old && u.New == now && u.Source != nil {
+		if u := &p.list[i]; u.Old == old && u.New == now && (u.Source != nil || now.Name == "" && u.Record != "") {
 			e := u.Explanation(updates.Kind)
 			if e.Level == rules.Signed && !p.world.whole(p.ctx, u) {
 				e.Level = rules.Attributed

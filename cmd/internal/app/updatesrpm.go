@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"intact/baseline"
 	"intact/report"
@@ -20,25 +21,60 @@ const maxLists = 256 << 20
 // maxFormers bounds what one run remembers of packages of rpm, in bytes.
 const maxFormers = 128 << 20
 
-// rpmsMoved returns what the headers of the packages of rpm among moved say.
-func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) ([]updates.RPM, error) {
-	want := map[pkgdb.Package]bool{}
+// rpmMoves is what is known of the packages of rpm that are in another version.
+type rpmMoves struct {
+	list       []updates.RPM                  // what the headers of the new ones say
+	came, went map[pkgdb.Package]pkgdb.Record // of new ones, of old ones that went for good
+	left       int                            // bytes that may be read of what is remembered
+}
+
+// rpmsMoved asks the database of rpm and the history of dnf about the packages
+// among moved.
+func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) (*rpmMoves, error) {
+	r := &rpmMoves{left: maxFormers}
+	want, asked := map[pkgdb.Package]bool{}, []pkgdb.Package{}
 	for i := range moved {
-		if moved[i].New.Kind == "rpm" {
-			want[moved[i].New] = true
+		want[moved[i].New] = moved[i].New.Kind == "rpm"
+		for _, p := range [...]pkgdb.Package{moved[i].Old, moved[i].New} {
+			if p.Kind == "rpm" {
+				asked = append(asked, p)
+			}
 		}
 	}
-	if len(want) == 0 {
-		return nil, nil
+	if len(asked) == 0 {
+		return r, nil
 	}
-	list, err := updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: c.rpmKeys(), At: c.env.Now()}, func(p pkgdb.Package) bool { return want[p] })
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
+	var err error
+	r.list, err = updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: c.rpmKeys(), At: c.env.Now()}, func(p pkgdb.Package) bool { return want[p] })
+	if err != nil && ctx.Err() == nil {
 		c.remark("what packages of rpm hold explains nothing: " + report.Prose(err.Error()))
 	}
-	return list, nil
+	if r.came, r.went, err = pkgdb.Recorded(ctx, packageRoot{c.root}, asked); err != nil && ctx.Err() == nil {
+		c.remark("no transaction is named: " + report.Prose(err.Error()))
+	}
+	return r, context.Cause(ctx)
+}
+
+// learnRPM takes what is known of a package of rpm into one. The history of dnf
+// decides about no level but that of the row of a package that is gone: nobody
+// signed it.
+func (c *check) learnRPM(one *updates.Update, r *rpmMoves) {
+	old, now := one.Old, one.New
+	for _, x := range r.list {
+		if x.New == now {
+			*one = x.Update
+			one.Old = old
+			one.Level = lowered(one, x.Level)
+		}
+	}
+	if now.Kind == "rpm" {
+		one.Record = r.came[now].By
+	} else if gone, ok := r.went[old]; ok && now.Name == "" {
+		one.Record, one.When = gone.By, gone.When.Format(time.RFC3339)
+	}
+	if old.Kind == "rpm" && now.Name != "" && old != now {
+		one.Was = c.formerOf(old, &r.left)
+	}
 }
 
 // knowsRPMs reports whether the baseline has packages of rpm, which the database

@@ -22,7 +22,7 @@ const (
 	tableName     = "Packages"
 )
 
-// sqlite is a database that is read. Every page is visited once at most: work
+// sqlite is a database that is read. A table visits every page once at most: work
 // is bounded by the size of the file, whatever the pages say.
 type sqlite struct {
 	ctx      context.Context
@@ -31,11 +31,18 @@ type sqlite struct {
 	pageSize int
 	usable   int    // bytes of a page
 	pages    uint32 // of the database
+	stored   uint32 // in the file
 	visited  []uint64
 	payload  []byte
 }
 
 func readSQLite(ctx context.Context, f Source, open Folder, do row) error {
+	return withSQLite(ctx, f, sqliteName, open, func(d *sqlite) error { return d.packages(do) })
+}
+
+// withSQLite calls do with the database of that name, whose file is f, and what
+// its log adds.
+func withSQLite(ctx context.Context, f Source, name string, open Folder, do func(d *sqlite) error) error {
 	var head [sqliteHeader]byte
 	if err := readFull(f, head[:], 0); err != nil {
 		return err
@@ -45,14 +52,13 @@ func readSQLite(ctx context.Context, f Source, open Folder, do row) error {
 		return err
 	}
 	if head[19] == 1 {
-		if err := noJournal(open); err != nil {
+		if err := noJournal(name, open); err != nil {
 			return err
 		}
-		return d.packages(do)
 	}
-	log, err := open(sqliteName + walSuffix)
+	log, err := open(name + walSuffix) // SQLite goes by a log that is there, whatever the header says
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.packages(do)
+		return d.whole(do)
 	}
 	if err != nil {
 		return err
@@ -62,11 +68,21 @@ func readSQLite(ctx context.Context, f Source, open Folder, do row) error {
 		if d.wal, err = readWAL(ctx, log, d.pageSize); err != nil {
 			return err
 		}
-		if d.wal.pages > 0 {
-			d.pages = d.wal.pages
+		if d.wal.pages == 0 {
+			return d.whole(do)
 		}
-		return d.packages(do)
+		d.pages = d.wal.pages
+		return do(d)
 	})
+}
+
+// whole calls do unless the file was cut off: without a log it has all of its
+// pages, also those that nobody asks for.
+func (d *sqlite) whole(do func(d *sqlite) error) error {
+	if d.pages > d.stored {
+		return broken("%d pages of %d", d.stored, d.pages)
+	}
+	return do(d)
 }
 
 // header takes what page 1 begins with.
@@ -94,6 +110,7 @@ func (d *sqlite) header(h []byte) error {
 		return err
 	}
 	d.pages = uint32(info.Size() / int64(d.pageSize)) // maxDatabase makes it fit
+	d.stored = d.pages
 	if n := be.Uint32(h[28:]); n != 0 && string(h[24:28]) == string(h[92:96]) {
 		d.pages = n
 	}
@@ -101,8 +118,8 @@ func (d *sqlite) header(h []byte) error {
 }
 
 // noJournal makes sure that no transaction is to be rolled back.
-func noJournal(open Folder) error {
-	j, err := open(sqliteName + journalSuffix)
+func noJournal(name string, open Folder) error {
+	j, err := open(name + journalSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -117,35 +134,13 @@ func noJournal(open Folder) error {
 	return nil
 }
 
-// packages finds the table and reads its rows.
+// packages reads the rows of the table that holds the headers.
 func (d *sqlite) packages(do row) error {
-	if int64(d.pages)*int64(d.pageSize) > maxDatabase {
-		return broken("%d pages", d.pages)
-	}
-	d.visited = make([]uint64, d.pages/64+1)
-	var root uint64
-	err := d.tree(1, 0, new(int64), func(_ int64, payload []byte) error {
-		r, err := readRecord(payload)
-		if err != nil || len(r) < 5 {
-			return errors.Join(err, broken("row of %d columns in the schema", len(r)))
-		}
-		if r[0].is("table") && r[1].is(tableName) {
-			if root != 0 || !r[3].integer {
-				return broken("table %q twice or nowhere", tableName)
-			}
-			root = uint64(r[3].number)
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
+	roots, err := d.tables(tableName)
+	if err != nil {
 		return err
-	case root == 0:
-		return broken("no table %q", tableName)
-	case root > uint64(d.pages):
-		return broken("table %q on page %d of %d", tableName, root, d.pages)
 	}
-	return d.tree(uint32(root), 0, new(int64), func(id int64, payload []byte) error {
+	return d.rows(roots[tableName], func(id int64, payload []byte) error {
 		r, err := readRecord(payload)
 		if err != nil {
 			return err
@@ -155,6 +150,42 @@ func (d *sqlite) packages(do row) error {
 		}
 		return do(uint64(id), r[1].data)
 	})
+}
+
+// tables finds on which pages the tables of those names begin.
+func (d *sqlite) tables(names ...string) (map[string]uint32, error) {
+	roots := map[string]uint32{}
+	err := d.rows(1, func(_ int64, payload []byte) error {
+		r, err := readRecord(payload)
+		if err != nil || len(r) < 5 {
+			return errors.Join(err, broken("row of %d columns in the schema", len(r)))
+		}
+		for _, n := range names {
+			if !r[0].is("table") || !r[1].is(n) {
+				continue
+			}
+			if roots[n] != 0 || !r[3].integer || r[3].number <= 0 || r[3].number > int64(d.pages) {
+				return broken("table %q twice or nowhere", n)
+			}
+			roots[n] = uint32(r[3].number)
+		}
+		return nil
+	})
+	for _, n := range names {
+		if err == nil && roots[n] == 0 {
+			err = broken("no table %q", n)
+		}
+	}
+	return roots, err
+}
+
+// rows reads the table that begins on a page, each page of it once.
+func (d *sqlite) rows(root uint32, do func(id int64, payload []byte) error) error {
+	if int64(d.pages)*int64(d.pageSize) > maxDatabase {
+		return broken("%d pages", d.pages)
+	}
+	d.visited = make([]uint64, d.pages/64+1)
+	return d.tree(root, 0, new(int64), do)
 }
 
 // page reads page n, which nobody asked for before.
