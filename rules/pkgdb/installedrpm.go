@@ -43,6 +43,9 @@ func rpmPackage(h *rpm.Header) (p Package, info rpm.Package, list []byte, err er
 			return p, i, nil, fmt.Errorf("package %q of architecture %q in version %q: no such names", p.Name, p.Arch, p.Version)
 		}
 	}
+	if strings.ContainsAny(p.Name+p.Arch, ":#") { // two packages would pass for one
+		return p, i, nil, fmt.Errorf("package %q of architecture %q: no such names", p.Name, p.Arch)
+	}
 	if list, err = h.List(&i); err != nil {
 		return p, i, nil, fmt.Errorf("package %q: %w", p.Name, err)
 	}

@@ -165,8 +165,12 @@ func (t Trust) vouch(h *rpm.Header, p *rpm.Package) (l Level, why string, by pgp
 	switch {
 	case err != nil:
 		return Local, err.Error(), by
-	case p.Digests.Weak():
-		return Local, fmt.Sprintf("signed, but its digests of files are %s", p.Digests), by
+	case p.Count > 0 && p.Digests != rpm.SHA256:
+		why = fmt.Sprintf("signed, but its digests of files are %s", p.Digests)
+		if !p.Digests.Weak() {
+			why += ", which are not compared"
+		}
+		return Local, why, by
 	}
 	return Signed, "", by
 }

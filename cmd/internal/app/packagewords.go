@@ -81,6 +81,9 @@ func (y *sayings) ask(ctx context.Context, list []seen) ([]saying, error) {
 			if o.Level == pkgdb.None {
 				y.broken++
 			}
+			if o.Displaced && list[i].entry != nil {
+				continue // what is there is not this package's, and that nobody signed
+			}
 			w.List = append(w.List, y.word(list[i].entry, o))
 			if key := y.books.key(o); len(y.books.names[key]) > 0 {
 				wanted[key] = append(wanted[key], use{i, k})

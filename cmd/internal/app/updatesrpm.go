@@ -49,10 +49,41 @@ func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) (*rpmMoves, 
 	if err != nil && ctx.Err() == nil {
 		c.remark("what packages of rpm hold explains nothing: " + report.Prose(err.Error()))
 	}
+	c.tellUnsigned(r.list)
 	if r.came, r.went, err = pkgdb.Recorded(ctx, packageRoot{c.root}, asked); err != nil && ctx.Err() == nil {
 		c.remark("no transaction is named: " + report.Prose(err.Error()))
 	}
 	return r, context.Cause(ctx)
+}
+
+// maxWhys bounds the notes on why packages of rpm are not signed.
+const maxWhys = 8
+
+// tellUnsigned notes why packages are not signed: one note for each reason, with the
+// first package that it is true of.
+func (c *check) tellUnsigned(list []updates.RPM) {
+	var whys []string
+	first, more := map[string]*updates.RPM{}, map[string]int{}
+	for i := range list {
+		x := &list[i]
+		if first[x.Why] == nil && x.Why != "" {
+			first[x.Why] = x
+			whys = append(whys, x.Why)
+		}
+		more[x.Why]++
+	}
+	for i, why := range whys {
+		if i == maxWhys {
+			c.remark(fmt.Sprintf("packages of rpm are not signed for %d reasons more", len(whys)-i))
+			break
+		}
+		others := " is"
+		if n := more[why] - 1; n > 0 {
+			others = fmt.Sprintf(" and %d more are", n)
+		}
+		x := first[why]
+		c.remark(fmt.Sprintf("package %s %s%s not signed: %s", report.Escape(x.New.Name), report.Escape(x.New.Version), others, report.Prose(why)))
+	}
 }
 
 // learnRPM takes what is known of a package of rpm into one. The history of dnf

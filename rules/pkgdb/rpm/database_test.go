@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/adler32"
 	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -271,5 +272,58 @@ func bounded(t *testing.T, size int, got [][]byte, err error) {
 	}
 	if total > size {
 		t.Fatalf("%d bytes of headers in %d bytes", total, size)
+	}
+}
+
+// logOf makes a log of whole pages, all in one transaction.
+func logOf(pages map[uint32][]byte, after uint32) []byte {
+	be, size := binary.BigEndian, 0
+	for _, p := range pages {
+		size = len(p)
+	}
+	s := sums{order: be}
+	var out []byte
+	for _, n := range []uint32{walMagic + 1, walVersion, uint32(size), 0, 7, 8} {
+		out = be.AppendUint32(out, n)
+	}
+	s.add(out)
+	out = be.AppendUint32(be.AppendUint32(out, s.a), s.b)
+	for i, n := range slices.Sorted(maps.Keys(pages)) {
+		frame := be.AppendUint32(nil, n)
+		if frame = be.AppendUint32(frame, 0); i == len(pages)-1 {
+			be.PutUint32(frame[4:], after)
+		}
+		s.add(frame)
+		s.add(pages[n])
+		frame = be.AppendUint64(frame, 7<<32|8)
+		out = append(be.AppendUint32(be.AppendUint32(append(out, frame...), s.a), s.b), pages[n]...)
+	}
+	return out
+}
+
+// SQLite does not tell whose log it is: whole pages of another database take the
+// place of all that was there, a part of them makes no database.
+func TestForeignLog(t *testing.T) {
+	db, other := fixture(t, "history.sqlite"), fixture(t, "small.sqlite")
+	all := map[uint32][]byte{}
+	for i := 0; i < len(other); i += 512 {
+		all[uint32(i/512+1)] = other[i : i+512]
+	}
+	n := uint32(len(all))
+	same(t, "all of another", folder{sqliteName: db, sqliteName + walSuffix: logOf(all, n)}, "rsa.hdr", "ed.hdr", "unsigned.hdr")
+	for part := uint32(1); part < n; part++ {
+		delete(all, n+1-part)
+		log := logOf(all, n)
+		if got, err := rows(folder{sqliteName: db, sqliteName + walSuffix: log}); !errors.Is(err, ErrDatabase) && !errors.Is(err, ErrHeader) {
+			t.Errorf("%d pages of another: %d headers, %v", len(all), len(got), err)
+		}
+	}
+	if _, err := rows(folder{sqliteName: db, sqliteName + walSuffix: logOf(map[uint32][]byte{1: make([]byte, 1024)}, 1)}); !errors.Is(err, ErrDatabase) {
+		t.Errorf("a log of other pages: %v", err)
+	}
+	rolled := bytes.Clone(other) // as if it had no log
+	rolled[18], rolled[19] = 1, 1
+	if _, err := rows(folder{sqliteName: rolled, sqliteName + walSuffix: logOf(map[uint32][]byte{1: db[:512]}, n)}); !errors.Is(err, ErrDatabase) {
+		t.Errorf("a log that is not expected: %v", err)
 	}
 }

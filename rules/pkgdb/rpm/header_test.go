@@ -2,6 +2,7 @@ package rpm
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -205,6 +206,49 @@ func TestBeside(t *testing.T) {
 	}
 	if _, err := Parse(with(with(signed, 5999, typeInt8, 1, []byte{1}), 5999, typeInt8, 1, []byte{1})); !errors.Is(err, ErrHeader) {
 		t.Errorf("one tag twice: %v", err)
+	}
+}
+
+// One good signature among several is enough, and each of the others may be of
+// nobody; what is no signature takes them all down.
+func TestSeveralSignatures(t *testing.T) {
+	unsigned := fixture(t, "unsigned.hdr")
+	of := func(name string) string { // the same package, signed by another key each
+		h := parsed(t, fixture(t, name))
+		list, err := h.signatures()
+		if err != nil || len(list) != 1 || h.ID() != parsed(t, unsigned).ID() {
+			t.Fatalf("%s: %d signatures, %v", name, len(list), err)
+		}
+		return base64.StdEncoding.EncodeToString(list[0])
+	}
+	rsa, ed, brief := of("rsa.hdr"), of("ed.hdr"), of("brief.hdr")
+	late := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	many := slices.Repeat([]string{ed}, maxSignatures)
+	for _, tt := range []struct {
+		name string
+		list []string
+		keys []string
+		at   time.Time
+		want error
+	}{
+		{"second", []string{ed, rsa}, []string{"rsa.asc"}, now, nil},
+		{"first", []string{rsa, ed}, []string{"rsa.asc"}, now, nil},
+		{"both", []string{rsa, ed}, []string{"rsa.asc", "ed.asc"}, now, nil},
+		{"none pinned", []string{rsa, ed}, []string{"brief.asc"}, now, pgp.ErrUnknownKey},
+		{"no keys", []string{rsa, ed}, nil, now, ErrNoKeys},
+		{"expired, and a good one", []string{brief, rsa}, []string{"brief.asc", "rsa.asc"}, late, nil},
+		{"expired says more than unknown", []string{ed, brief, rsa}, []string{"brief.asc"}, late, pgp.ErrExpired},
+		{"no base64", []string{rsa, "!"}, []string{"rsa.asc"}, now, ErrHeader},
+		{"no packet", []string{"AAAA", rsa}, []string{"rsa.asc"}, now, nil},
+		{"only rubbish", []string{"AAAA"}, []string{"rsa.asc"}, now, pgp.ErrMalformed},
+		{"too many", append(many, rsa), []string{"rsa.asc"}, now, ErrHeader},
+	} {
+		data := strings.Join(tt.list, "\x00") + "\x00"
+		h := parsed(t, with(unsigned, tagOpenPGP, typeStrings, uint32(len(tt.list)), []byte(data)))
+		s, err := h.Signed(ring(t, tt.keys...), tt.at)
+		if !errors.Is(err, tt.want) || (err == nil) != (s.Fingerprint != "") {
+			t.Errorf("%s: got %v, %v, want %v", tt.name, s, err, tt.want)
+		}
 	}
 }
 
