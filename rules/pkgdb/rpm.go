@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"intact/rules/pkgdb/pgp"
@@ -64,29 +63,46 @@ func (q *rpmQuery) want(p entry.Path, i int) {
 // eachHeader calls do for each package of the database of rpm, and begin
 // before. Where the database changes meanwhile all that was seen does not
 // count: it begins again.
-func eachHeader(ctx context.Context, r Root, begin func(), do func(*rpm.Header) error) (err error) {
+func eachHeader(ctx context.Context, r Root, begin func(), do func(*rpm.Header) error) error {
+	dir, err := rpmFolder(r)
+	if err != nil {
+		return err
+	}
 	for range rpmTries {
 		begin()
-		if err = readRPM(ctx, r, do); !errors.Is(err, rpm.ErrChanging) {
+		if err = rpm.Each(ctx, sources(r, dir), do); !errors.Is(err, rpm.ErrChanging) {
 			break
 		}
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("rpm database in %q: %w", dir, err)
+	}
+	return nil
 }
 
-// readRPM goes through the first folder that holds a database.
-func readRPM(ctx context.Context, r Root, do func(*rpm.Header) error) error {
+// rpmFolder finds the folder that holds the database. Where each of them has one of
+// its own nobody can tell which of them rpm goes by.
+func rpmFolder(r Root) (found entry.Path, err error) {
+	var at entry.Path
 	for _, dir := range rpmFolders {
-		err := rpm.Each(ctx, sources(r, dir), do)
-		if errors.Is(err, fs.ErrNotExist) {
+		if !rpm.There(sources(r, dir)) {
 			continue
 		}
+		real, _, err := r.Real(dir)
 		if err != nil {
-			return fmt.Errorf("rpm database in %q: %w", dir, err)
+			return "", fmt.Errorf("rpm database in %q: %w", dir, err)
 		}
-		return nil
+		if found != "" && real != at {
+			return "", fmt.Errorf("rpm databases in %q and in %q", found, dir)
+		}
+		if found == "" {
+			found, at = dir, real
+		}
 	}
-	return fmt.Errorf("no rpm database in %q or %q", rpmFolders[0], rpmFolders[1])
+	if found == "" {
+		return "", fmt.Errorf("no rpm database in %q or %q", rpmFolders[0], rpmFolders[1])
+	}
+	return found, nil
 }
 
 // sources opens files of a folder that are read in any order.

@@ -188,6 +188,25 @@ func TestRPMLevels(t *testing.T) {
 	}
 }
 
+// A second folder is the first one under another name, or nobody knows which counts.
+func TestRPMFolders(t *testing.T) {
+	one := []entry.Path{"/usr/bin/tool"}
+	r := image(t, "/usr/lib/sysimage/rpm", "rpmdb.sqlite", data(t, "small.sqlite"))
+	if err := errors.Join(os.MkdirAll(r.dir+"/var/lib", 0o755), os.Symlink("../../usr/lib/sysimage/rpm", r.dir+"/var/lib/rpm")); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := keys(t, "rsa.asc").Owners(context.Background(), r, one); err != nil || a[0].State != pkgdb.Owned {
+		t.Errorf("by a link: %+v, %v", a, err)
+	}
+	if err := errors.Join(os.Remove(r.dir+"/var/lib/rpm"), os.Mkdir(r.dir+"/var/lib/rpm", 0o755), os.WriteFile(r.dir+"/var/lib/rpm/Packages", data(t, "little.bdb"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	a, err := keys(t, "rsa.asc").Owners(context.Background(), r, one)
+	if err != nil || a[0].State != pkgdb.Unknown || !strings.Contains(a[0].Reason, "rpm databases in") {
+		t.Errorf("two of them: %+v, %v", a, err)
+	}
+}
+
 func TestRPMUnknown(t *testing.T) {
 	good := data(t, "small.sqlite")
 	for _, tt := range []struct {
@@ -215,7 +234,7 @@ func TestRPMUnknown(t *testing.T) {
 	r := image(t, "/var/lib/rpm", "rpmdb.sqlite", good)
 	r.busy = true
 	a, err := pkgdb.Owners(context.Background(), r, []entry.Path{"/usr/bin/tool"})
-	if err != nil || a[0].State != pkgdb.Unknown || !strings.Contains(a[0].Reason, "changed while it was read") || *r.n != 3 {
+	if err != nil || a[0].State != pkgdb.Unknown || !strings.Contains(a[0].Reason, "changed while it was read") || *r.n != 1+3 {
 		t.Errorf("written to: %+v, %v, opened %d times", a, err, *r.n)
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -87,6 +87,21 @@ func Each(ctx context.Context, open Folder, do func(*Header) error) error {
 	return fmt.Errorf("no rpm database: %w", fs.ErrNotExist)
 }
 
+// There reports whether the folder holds a database, or what cannot be opened in
+// the place of one.
+func There(open Folder) bool {
+	for _, name := range [...]string{sqliteName, ndbName, bdbName} {
+		f, err := open(name)
+		if err == nil {
+			f.Close()
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
 // steady runs read and makes sure that nobody wrote to f meanwhile. A file that
 // changed explains whatever read found wrong.
 func steady(f Source, read func() error) error {
