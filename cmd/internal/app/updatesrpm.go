@@ -23,7 +23,7 @@ const maxFormers = 128 << 20
 
 // rpmMoves is what is known of the packages of rpm that are in another version.
 type rpmMoves struct {
-	list       []updates.RPM                  // what the headers of the new ones say
+	now        map[pkgdb.Package]*updates.RPM // what the headers of the new ones say
 	came, went map[pkgdb.Package]pkgdb.Record // of new ones, of old ones that went for good
 	left       int                            // bytes that may be read of what is remembered
 }
@@ -31,7 +31,7 @@ type rpmMoves struct {
 // rpmsMoved asks the database of rpm and the history of dnf about the packages
 // among moved.
 func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) (*rpmMoves, error) {
-	r := &rpmMoves{left: maxFormers}
+	r := &rpmMoves{left: maxFormers, now: map[pkgdb.Package]*updates.RPM{}}
 	want, asked := map[pkgdb.Package]bool{}, []pkgdb.Package{}
 	for i := range moved {
 		want[moved[i].New] = moved[i].New.Kind == "rpm"
@@ -44,12 +44,14 @@ func (c *check) rpmsMoved(ctx context.Context, moved []packageMove) (*rpmMoves, 
 	if len(asked) == 0 {
 		return r, nil
 	}
-	var err error
-	r.list, err = updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: c.rpmKeys(), At: c.env.Now()}, func(p pkgdb.Package) bool { return want[p] })
+	list, err := updates.RPMs(ctx, packageRoot{c.root}, pkgdb.Trust{RPM: c.rpmKeys(), At: c.env.Now()}, func(p pkgdb.Package) bool { return want[p] })
 	if err != nil && ctx.Err() == nil {
 		c.remark("what packages of rpm hold explains nothing: " + report.Prose(err.Error()))
 	}
-	c.tellUnsigned(r.list)
+	for i := range list {
+		r.now[list[i].New] = &list[i]
+	}
+	c.tellUnsigned(list)
 	if r.came, r.went, err = pkgdb.Recorded(ctx, packageRoot{c.root}, asked); err != nil && ctx.Err() == nil {
 		c.remark("no transaction is named: " + report.Prose(err.Error()))
 	}
@@ -91,12 +93,10 @@ func (c *check) tellUnsigned(list []updates.RPM) {
 // signed it.
 func (c *check) learnRPM(one *updates.Update, r *rpmMoves) {
 	old, now := one.Old, one.New
-	for _, x := range r.list {
-		if x.New == now {
-			*one = x.Update
-			one.Old = old
-			one.Level = lowered(one, x.Level)
-		}
+	if x := r.now[now]; x != nil {
+		*one = x.Update
+		one.Old = old
+		one.Level = lowered(one, x.Level)
 	}
 	if now.Kind == "rpm" {
 		one.Record = r.came[now].By
