@@ -5,7 +5,12 @@ package unpack
 // LZMA2 has neither end markers nor properties beyond lc + lp = 4.
 
 // rangeDecoder turns bytes into bits of known probability. Behind the end of a
-// chunk it goes on with bytes of no meaning: pos tells.
+// chunk it goes on with bytes of no meaning: pos tells. It is handed on by value
+// and stays in registers.
+//
+// Bits that nobody can guess are decoded without a branch: mask has all bits set
+// where the bit is 0, and none where it is 1. Half of such branches would be
+// guessed wrong, and that costs more than the arithmetic.
 type rangeDecoder struct {
 	in          *[maxPacked]byte
 	pos         uint32
@@ -15,89 +20,91 @@ type rangeDecoder struct {
 const (
 	topValue  = 1 << 24
 	probBits  = 11
+	probOne   = 1 << probBits
 	probStart = 1 << (probBits - 1)
 	probShift = 5
 )
 
-func (rc *rangeDecoder) normalize() {
+func (rc rangeDecoder) normalize() rangeDecoder {
 	if rc.width < topValue {
 		rc.width <<= 8
 		rc.code = rc.code<<8 | uint32(rc.in[rc.pos&(maxPacked-1)])
 		rc.pos++
 	}
+	return rc
 }
 
-// bit decodes one bit.
-func (rc *rangeDecoder) bit(p *uint16) uint32 {
-	width, code := rc.width, rc.code
-	if width < topValue {
-		width <<= 8
-		code = code<<8 | uint32(rc.in[rc.pos&(maxPacked-1)])
-		rc.pos++
-	}
+// bit decodes one bit, as a branch.
+func (rc rangeDecoder) bit(p *uint16) (rangeDecoder, bool) {
+	rc = rc.normalize()
 	v := uint32(*p)
-	bound := width >> probBits * v
-	if code < bound {
-		rc.width, rc.code = bound, code
-		*p = uint16(v + (1<<probBits-v)>>probShift)
-		return 0
+	bound := rc.width >> probBits * v
+	if rc.code < bound {
+		rc.width = bound
+		*p = uint16(v + (probOne-v)>>probShift)
+		return rc, false
 	}
-	rc.width, rc.code = width-bound, code-bound
+	rc.width -= bound
+	rc.code -= bound
 	*p = uint16(v - v>>probShift)
-	return 1
+	return rc, true
 }
 
-// tree decodes a number of bits bits, the highest one first. probs has 1<<bits
-// values.
-func (rc *rangeDecoder) tree(probs []uint16, bits int) uint32 {
-	width, code, pos := rc.width, rc.code, rc.pos
+// even decodes one bit of probability v without a branch. rc is normalized.
+func (rc rangeDecoder) even(v uint32) (_ rangeDecoder, mask uint32) {
+	bound := rc.width >> probBits * v
+	t := uint64(rc.code) - uint64(bound)
+	mask = uint32(t >> 32)
+	rest := rc.width - bound
+	rc.code = uint32(t) + bound&mask
+	rc.width = rest ^ (rest^bound)&mask
+	return rc, mask
+}
+
+// adapted is the probability v behind the bit that mask tells.
+func adapted(v, mask uint32) uint16 {
+	return uint16(v - uint32(int32(v-mask&(probOne-1<<probShift+1))>>probShift))
+}
+
+// tree decodes a number of as many bits as probs has values, the highest one
+// first.
+func (rc rangeDecoder) tree(probs []uint16) (rangeDecoder, uint32) {
 	m := uint32(1)
-	for range bits {
-		if width < topValue {
-			width <<= 8
-			code = code<<8 | uint32(rc.in[pos&(maxPacked-1)])
-			pos++
-		}
-		v := uint32(probs[m])
-		bound := width >> probBits * v
-		if code < bound {
-			width = bound
-			probs[m] = uint16(v + (1<<probBits-v)>>probShift)
-			m <<= 1
-		} else {
-			width -= bound
-			code -= bound
-			probs[m] = uint16(v - v>>probShift)
-			m = m<<1 | 1
-		}
+	for m < uint32(len(probs)) {
+		p := &probs[m]
+		v, mask := uint32(*p), uint32(0)
+		rc, mask = rc.normalize().even(v)
+		m = m<<1 + 1 + mask
+		*p = adapted(v, mask)
 	}
-	rc.width, rc.code, rc.pos = width, code, pos
-	return m - 1<<bits
+	return rc, m - uint32(len(probs))
 }
 
 // reverse decodes a number of bits bits, the lowest one first.
-func (rc *rangeDecoder) reverse(probs []uint16, bits int) (n uint32) {
+func (rc rangeDecoder) reverse(probs []uint16, bits int) (_ rangeDecoder, n uint32) {
 	m := uint32(1)
 	for i := range bits {
-		b := rc.bit(&probs[m])
-		m = m<<1 | b
-		n |= b << i
+		p := &probs[m]
+		v, mask := uint32(*p), uint32(0)
+		rc, mask = rc.normalize().even(v)
+		*p = adapted(v, mask)
+		m = m<<1 + 1 + mask
+		n |= (1 + mask) << i
 	}
-	return n
+	return rc, n
 }
 
 // direct decodes bits that are as likely as not.
-func (rc *rangeDecoder) direct(bits int) (n uint32) {
+func (rc rangeDecoder) direct(bits int) (_ rangeDecoder, n uint32) {
 	for range bits {
-		rc.normalize()
+		rc = rc.normalize()
 		rc.width >>= 1
-		n <<= 1
-		if rc.code >= rc.width {
-			rc.code -= rc.width
-			n |= 1
-		}
+		t := uint64(rc.code) - uint64(rc.width)
+		mask := uint32(t >> 32)
+		rc.code = uint32(t) + rc.width&mask
+		n = n<<1 + 1 + mask
 	}
-	return n
+	return rc, n
 }
 
 // lengths are the probabilities of lengths.
@@ -123,14 +130,18 @@ func fill(p []uint16) {
 }
 
 // decode returns a length.
-func (l *lengths) decode(rc *rangeDecoder, at uint32) int {
-	switch {
-	case rc.bit(&l.choice) == 0:
-		return 2 + int(rc.tree(l.low[at][:], 3))
-	case rc.bit(&l.choice2) == 0:
-		return 10 + int(rc.tree(l.mid[at][:], 3))
+func (l *lengths) decode(rc rangeDecoder, at uint32) (rangeDecoder, int) {
+	rc, more := rc.bit(&l.choice)
+	if !more {
+		rc, n := rc.tree(l.low[at][:])
+		return rc, 2 + int(n)
 	}
-	return 18 + int(rc.tree(l.high[:], 8))
+	if rc, more = rc.bit(&l.choice2); !more {
+		rc, n := rc.tree(l.mid[at][:])
+		return rc, 10 + int(n)
+	}
+	rc, n := rc.tree(l.high[:])
+	return rc, 18 + int(n)
 }
 
 // lzma is the model.
@@ -181,54 +192,68 @@ func (m *lzma) reset() {
 
 // literal decodes a byte. matched is the byte at the last distance, which
 // matters behind a match.
-func (m *lzma) literal(rc *rangeDecoder, total uint32, prev, matched byte) byte {
+func (m *lzma) literal(rc rangeDecoder, total uint32, prev, matched byte) (rangeDecoder, byte) {
 	probs := &m.literals[(total&m.lpMask<<m.lc|uint32(prev)>>(8-m.lc))&15]
+	n := uint32(1)
 	if m.state < 7 {
 		m.state -= min(m.state, 3)
-		return byte(rc.tree(probs[:], 8))
+		for n < 0x100 {
+			p := &probs[n]
+			v, mask := uint32(*p), uint32(0)
+			rc, mask = rc.normalize().even(v)
+			*p = adapted(v, mask)
+			n = n<<1 + 1 + mask
+		}
+		return rc, byte(n)
 	}
 	if m.state < 10 {
 		m.state -= 3
 	} else {
 		m.state -= 6
 	}
-	n, match, offset := uint32(1), uint32(matched), uint32(0x100)
+	match, offset := uint32(matched), uint32(0x100)
 	for n < 0x100 {
 		match <<= 1
-		b := rc.bit(&probs[offset+match&offset+n])
-		n = n<<1 | b
-		if b == 0 {
-			offset &= ^match
-		} else {
-			offset &= match
-		}
+		p := &probs[offset+match&offset+n]
+		v, mask := uint32(*p), uint32(0)
+		rc, mask = rc.normalize().even(v)
+		*p = adapted(v, mask)
+		n = n<<1 + 1 + mask
+		offset &= match ^ mask
 	}
-	return byte(n)
+	return rc, byte(n)
 }
 
 // match decodes a match or a repeated one: its length, its distance in rep[0].
-func (m *lzma) match(rc *rangeDecoder, at uint32) int {
+func (m *lzma) match(rc rangeDecoder, at uint32) (rangeDecoder, int) {
 	behind := uint32(0) // what came before was a match
 	if m.state >= 7 {
 		behind = 3
 	}
 	s := m.state
-	if rc.bit(&m.isRep[s]) == 0 {
+	rc, again := rc.bit(&m.isRep[s])
+	if !again {
 		m.state = 7 + behind
 		m.rep[3], m.rep[2], m.rep[1] = m.rep[2], m.rep[1], m.rep[0]
-		n := m.length.decode(rc, at)
-		m.rep[0] = m.distance(rc, n)
-		return n
+		rc, n := m.length.decode(rc, at)
+		rc, m.rep[0] = m.distance(rc, n)
+		return rc, n
 	}
-	if rc.bit(&m.isRepG0[s]) == 0 {
-		if rc.bit(&m.isRep0Long[s][at]) == 0 {
+	var older bool
+	if rc, older = rc.bit(&m.isRepG0[s]); !older {
+		var long bool
+		if rc, long = rc.bit(&m.isRep0Long[s][at]); !long {
 			m.state = min(9+behind, 11)
-			return 1
+			return rc, 1
 		}
 	} else {
 		i := 1
-		if rc.bit(&m.isRepG1[s]) == 1 {
-			i = 2 + int(rc.bit(&m.isRepG2[s]))
+		if rc, older = rc.bit(&m.isRepG1[s]); older {
+			if rc, older = rc.bit(&m.isRepG2[s]); older {
+				i = 3
+			} else {
+				i = 2
+			}
 		}
 		last := m.rep[i]
 		copy(m.rep[1:i+1], m.rep[:i])
@@ -239,16 +264,18 @@ func (m *lzma) match(rc *rangeDecoder, at uint32) int {
 }
 
 // distance decodes how far a match of length n leads back, less one.
-func (m *lzma) distance(rc *rangeDecoder, n int) uint32 {
-	slot := rc.tree(m.slots[min(n-2, 3)][:], 6)
+func (m *lzma) distance(rc rangeDecoder, n int) (rangeDecoder, uint32) {
+	rc, slot := rc.tree(m.slots[min(n-2, 3)][:])
 	if slot < 4 {
-		return slot
+		return rc, slot
 	}
 	bits := int(slot>>1) - 1
 	d := (2 | slot&1) << bits
 	if slot < 14 {
-		return d + rc.reverse(m.special[d-slot:], bits)
+		rc, low := rc.reverse(m.special[d-slot:], bits)
+		return rc, d + low
 	}
-	d += rc.direct(bits-4) << 4
-	return d + rc.reverse(m.align[:], 4)
+	rc, high := rc.direct(bits - 4)
+	rc, low := rc.reverse(m.align[:], 4)
+	return rc, d + high<<4 + low
 }

@@ -10,6 +10,7 @@ const (
 	maxPacked = 1 << 16 // of a chunk
 	maxChunk  = 2 << 20 // of what a chunk unpacks to
 	slideRoom = 4 << 20 // behind the dictionary, so that it seldom has to be moved
+	spareRoom = 8       // behind the last byte, for repeat
 	firstRoom = 1 << 20 // that is made at first: most files are small
 )
 
@@ -111,6 +112,7 @@ func (d *lzma2) reset(control byte) error {
 
 // room makes place for n more bytes. All that was unpacked has been read.
 func (d *lzma2) room(n int) {
+	n += spareRoom
 	if d.w+n <= len(d.buf) {
 		return
 	}
@@ -133,13 +135,13 @@ func (d *lzma2) unpack(n, packed int) error {
 		return damaged("an LZMA2 chunk")
 	}
 	rc := rangeDecoder{in: &d.packed, pos: 5, width: 1<<32 - 1, code: binary.BigEndian.Uint32(d.packed[1:])}
-	end := d.w + n
+	end, ok := d.w+n, true
 	for d.w < end {
-		if rc.pos > uint32(packed) || !d.symbol(&rc, end) {
+		if rc, ok = d.symbol(rc, end); !ok || rc.pos > uint32(packed) {
 			return damaged("an LZMA2 chunk")
 		}
 	}
-	rc.normalize()
+	rc = rc.normalize()
 	if rc.pos != uint32(packed) || rc.code != 0 {
 		return damaged("an LZMA2 chunk does not end where it should")
 	}
@@ -147,10 +149,11 @@ func (d *lzma2) unpack(n, packed int) error {
 }
 
 // symbol decodes a literal or a match. It is false where it cannot be.
-func (d *lzma2) symbol(rc *rangeDecoder, end int) bool {
+func (d *lzma2) symbol(rc rangeDecoder, end int) (rangeDecoder, bool) {
 	m := &d.lzma
 	at := uint32(d.total) & m.pbMask
-	if rc.bit(&m.isMatch[m.state][at]) == 0 {
+	rc, match := rc.bit(&m.isMatch[m.state][at])
+	if !match {
 		prev, matched := byte(0), byte(0)
 		if d.total > 0 {
 			prev = d.buf[d.w-1]
@@ -158,30 +161,43 @@ func (d *lzma2) symbol(rc *rangeDecoder, end int) bool {
 		if m.state >= 7 {
 			back := int64(m.rep[0]) + 1
 			if back > d.total || back > int64(d.dict) {
-				return false
+				return rc, false
 			}
 			matched = d.buf[d.w-int(back)]
 		}
-		d.buf[d.w] = m.literal(rc, uint32(d.total), prev, matched)
+		rc, d.buf[d.w] = m.literal(rc, uint32(d.total), prev, matched)
 		d.w++
 		d.total++
-		return true
+		return rc, true
 	}
-	length := m.match(rc, at)
+	rc, length := m.match(rc, at)
 	back := int64(m.rep[0]) + 1
 	if back > d.total || back > int64(d.dict) || length > end-d.w {
-		return false
+		return rc, false
 	}
-	from := d.w - int(back)
-	if int(back) >= length {
-		copy(d.buf[d.w:d.w+length], d.buf[from:])
-	} else {
+	d.repeat(int(back), length)
+	return rc, true
+}
+
+// repeat copies length bytes from back bytes before. Up to eight bytes more are
+// written behind them, where nothing is yet.
+func (d *lzma2) repeat(back, length int) {
+	from := d.w - back
+	to := d.buf[d.w:]
+	switch {
+	case back < 8:
 		out := d.buf[from : d.w+length]
-		for i := int(back); i < len(out); i++ { // it repeats itself
-			out[i] = out[i-int(back)]
+		for i := back; i < len(out); i++ { // it repeats itself
+			out[i] = out[i-back]
+		}
+	case length > 64 && back >= length:
+		copy(to[:length], d.buf[from:])
+	default:
+		src := d.buf[from:]
+		for i := 0; i < length; i += 8 {
+			binary.LittleEndian.PutUint64(to[i:], binary.LittleEndian.Uint64(src[i:]))
 		}
 	}
 	d.w += length
 	d.total += int64(length)
-	return true
 }

@@ -14,7 +14,7 @@ import (
 
 // xz is read here and not by a module: the one that is maintained makes
 // whatever dictionary a header asks for, up to 4 GiB, keeps the sizes of all
-// blocks, and takes twice the time; the tests hold this against it. The format is that of
+// blocks, and takes more than twice the time; the tests hold this against it. The format is that of
 // https://tukaani.org/xz/xz-file-format.txt, without the filters for programs,
 // which no package uses.
 
