@@ -1,7 +1,6 @@
 package unpack
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"strings"
@@ -27,7 +26,7 @@ func FuzzLZMA2(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const dict, most = 1 << 20, 8 << 20
-		out, err := io.ReadAll(io.LimitReader(newLZMA2(&source{Reader: bufio.NewReader(bytes.NewReader(b))}, dict), most))
+		out, err := io.ReadAll(io.LimitReader(newLZMA2(newSource(bytes.NewReader(b)), dict), most))
 		if err != nil || len(out) == most {
 			return
 		}

@@ -115,7 +115,7 @@ func NewReader(r io.Reader, f Format, l Limits) (*Reader, error) {
 	l.Output = orDefault(l.Output, DefaultOutput)
 	l.Ratio = orDefault(l.Ratio, DefaultRatio)
 	l.Memory = orDefault(l.Memory, DefaultMemory)
-	u := &Reader{format: f, in: &source{Reader: bufio.NewReaderSize(r, 64<<10)}, limits: l, close: func() {}}
+	u := &Reader{format: f, in: newSource(r), limits: l, close: func() {}}
 	if err := u.open(); err != nil {
 		u.close()
 		return nil, u.named(truncated(err))
@@ -137,9 +137,9 @@ func (u *Reader) open() (err error) {
 	case Plain:
 		u.dec = u.in
 	case Gzip:
-		u.dec, err = gzip.NewReader(u.in)
+		u.dec, err = gzip.NewReader(u.in.Reader)
 	case Bzip2:
-		u.dec = bzip2.NewReader(u.in)
+		u.dec = bzip2.NewReader(u.in.Reader)
 	case XZ:
 		u.dec = newXZ(u.in, u.limits.Memory)
 	case LZ4:
@@ -168,8 +168,8 @@ func (u *Reader) Read(p []byte) (int, error) {
 	switch {
 	case u.out > u.limits.Output:
 		n, err = 0, fmt.Errorf("%w: over %d bytes", ErrOutput, u.limits.Output)
-	case u.out > freeOutput && u.out/u.limits.Ratio > u.in.n && u.format != Plain:
-		n, err = 0, fmt.Errorf("%w: %d bytes out of %d", ErrRatio, u.out, u.in.n)
+	case u.out > freeOutput && u.out/u.limits.Ratio > u.in.taken() && u.format != Plain:
+		n, err = 0, fmt.Errorf("%w: %d bytes out of %d", ErrRatio, u.out, u.in.taken())
 	}
 	if err != nil {
 		u.err = u.named(err)
@@ -193,7 +193,7 @@ func recovered(err *error) {
 // those of this package.
 func (u *Reader) named(err error) error {
 	switch {
-	case err == io.EOF && (u.in.n > 0 || u.format == Plain):
+	case err == io.EOF && (u.in.taken() > 0 || u.format == Plain):
 		return io.EOF
 	case err == io.EOF:
 		err = ErrTruncated // nothing is not a stream
@@ -208,22 +208,29 @@ func (u *Reader) named(err error) error {
 // Close frees the decoder. It does not close what is read.
 func (u *Reader) Close() { u.close() }
 
-// source counts what a decoder takes.
+// source is what a decoder reads from, buffered. Decoders that know its buffer
+// are faster without the methods of ours around it.
 type source struct {
 	*bufio.Reader
+	below *counter
+}
+
+func newSource(r io.Reader) *source {
+	c := &counter{r: r}
+	return &source{bufio.NewReaderSize(c, 64<<10), c}
+}
+
+// taken is how many bytes a decoder took.
+func (s *source) taken() int64 { return s.below.n - int64(s.Buffered()) }
+
+// counter counts what is read through it.
+type counter struct {
+	r io.Reader
 	n int64
 }
 
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	s.n += int64(n)
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
 	return n, err
-}
-
-func (s *source) ReadByte() (byte, error) {
-	b, err := s.Reader.ReadByte()
-	if err == nil {
-		s.n++
-	}
-	return b, err
 }

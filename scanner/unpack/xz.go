@@ -206,7 +206,7 @@ func (x *xzReader) decoder(size int, bits byte) error {
 	if dict > x.memory {
 		return fmt.Errorf("%w: a dictionary of %d bytes", ErrMemory, dict)
 	}
-	x.size, x.start, x.out = size, x.src.n, 0
+	x.size, x.start, x.out = size, x.src.taken(), 0
 	x.check = checks[x.flags[1]]()
 	x.block = newLZMA2(x.src, int(dict))
 	return nil
@@ -214,7 +214,7 @@ func (x *xzReader) decoder(size int, bits byte) error {
 
 // end checks what follows the content of a block.
 func (x *xzReader) end() error {
-	packed := x.src.n - x.start
+	packed := x.src.taken() - x.start
 	if x.stated[0] >= 0 && x.stated[0] != packed || x.stated[1] >= 0 && x.stated[1] != x.out {
 		return damaged("size of a block")
 	}
