@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 )
 
 // memory is what the parts of a run may take whose need grows with the host.
@@ -43,13 +44,52 @@ func collectLess() (undo func()) {
 		return func() {}
 	}
 	runtime.GC() // what the scan needed is no longer alive
+	l := &lessGarbage{}
+	l.before = debug.SetGCPercent(l.measure())
+	l.watch()
+	return l.undo
+}
+
+// lessGarbage sets the pace of the collector anew behind each collection: what
+// packages say is learnt while the work is going on, and then more is alive.
+type lessGarbage struct {
+	mu           sync.Mutex
+	done         bool
+	before, pace int
+}
+
+// measure says how much the heap may grow beyond what is alive now, in percent.
+func (l *lessGarbage) measure() int {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	if live[0].Value.Kind() != metrics.KindUint64 {
-		return func() {}
+	if metrics.Read(live); live[0].Value.Kind() == metrics.KindUint64 {
+		l.pace = percentOf(live[0].Value.Uint64())
+	} else {
+		l.pace = 100
 	}
-	old := debug.SetGCPercent(percentOf(live[0].Value.Uint64()))
-	return func() { debug.SetGCPercent(old) }
+	return l.pace
+}
+
+// watch waits for the next collection, which finds that nothing holds the mark.
+func (l *lessGarbage) watch() {
+	type mark struct{ _ [32]byte }
+	runtime.AddCleanup(new(mark), func(l *lessGarbage) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.done {
+			return
+		}
+		if old := l.pace; l.measure() != old {
+			debug.SetGCPercent(l.pace)
+		}
+		l.watch()
+	}, l)
+}
+
+func (l *lessGarbage) undo() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done = true
+	debug.SetGCPercent(l.before)
 }
 
 // percentOf is how much a heap may grow, in percent of what is alive. The
