@@ -57,6 +57,9 @@ func (s *Store) publish(ctx context.Context, out *written, policy digest.Digest,
 	}
 	if s.Signer != nil {
 		st.Signer = s.Signer.Key().Fingerprint
+		if s.Under != nil {
+			st.Delegation = s.Under.Digest()
+		}
 	}
 	// What a reader would make of it is what is returned.
 	if st, err = statement.Parse(st.Text()); err != nil {
@@ -295,10 +298,10 @@ func (s *Store) List() ([]Info, error) {
 
 // settled takes back what is said against statements that the host approved
 // itself where an operator's statement follows: it names them, so they were in
-// force when the operator looked.
+// force when the operator looked. Nobody looked at one under a delegation.
 func settled(list []Info) {
 	n := ownBeginning(list)
-	if n == len(list) || list[n].Err != nil || list[n].Statement.Restart || list[n].Signed.Authority == statement.None {
+	if n == len(list) || list[n].Err != nil || list[n].Statement.Restart || list[n].Signed.Authority == statement.None || list[n].Signed.Delegation != nil {
 		return
 	}
 	for i := range n {

@@ -148,7 +148,7 @@ func (q *requestReader) head() error {
 		return refused("the proposed statement starts over")
 	case now.Policy != old.Policy:
 		return refused("the proposed statement has another policy")
-	case now.Authority != statement.Operator || now.Approver != "" || now.Signer != "":
+	case now.Authority != statement.Operator || now.Approver != "" || now.Signer != "" || now.Delegation != digest.Digest{}:
 		return refused("the proposed statement says who approves it")
 	case now.File == digest.Digest{} || now.FileSize == 0:
 		return refused("the proposed statement names no file")

@@ -6,6 +6,7 @@
 //
 //	host                      the host's identity: see host.go
 //	windows                   maintenance windows: see windows.go
+//	delegation                what an operator lets the host accept: see delegation.go
 //	lock                      held by init, check and accept
 //	commit.lock               held while a generation is published
 //	baseline/0000000001.db    a generation: see file.go
@@ -108,6 +109,10 @@ type Store struct {
 	// read. nil: not signed, not judged. Both are set before anything else is done.
 	Signer seal.Signer
 	Trust  *Trust
+
+	// Under is the delegation that Signer, the host's own key, signs under; nil:
+	// none.
+	Under *Delegation
 
 	// Restart lets Builder.Commit start over where the newest generation cannot be
 	// trusted: see statement.Statement.

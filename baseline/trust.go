@@ -62,16 +62,27 @@ type Signed struct {
 	Fingerprint string
 	Principal   string              // "" where no list names the key
 	Authority   statement.Authority // None where no list names the key
+
+	// Delegation is what Delegator, an operator, allowed the host that signed; nil
+	// where it signed by its own right, or no operator's list is there to tell.
+	Delegation *Delegation
+	Delegator  string
 }
 
 // Judge verifies the signature of a statement. It is judged at the time that
 // the statement gives itself, so that a key that has expired since does no
 // harm; a revoked key never counts. Without any list it only says which key
 // signed. Signed is set along with ErrSelfApproved. An operator may have signed a
-// list of statements in its place: see approval.go.
+// list of statements in its place: see approval.go. A host's own key may sign
+// under an operator's delegation, see delegation.go: whether all that it accepted
+// is covered, the statement alone does not tell.
 func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	if len(armor) == 0 {
 		return Signed{}, ErrUnsigned
+	}
+	d, armor, err := cutDelegation(st, armor)
+	if err != nil {
+		return Signed{}, err
 	}
 	e, err := endorsementOf(st, armor)
 	if err != nil {
@@ -95,6 +106,9 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	if err == nil {
 		// A reader may know a host's key under any name.
 		by.Authority = st.Authority
+		if under, err := t.delegated(st, by, d); err == nil {
+			by = under
+		} // else the reader trusts the key by itself
 		return by, nil
 	}
 	for _, list := range []*seal.Signers{t.Host, t.Operators} {
@@ -107,10 +121,10 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 			switch {
 			case st.Authority != statement.Host:
 				return by, fmt.Errorf("%w: it says authority %s, and the key is the host's own", ErrUntrusted, st.Authority)
-			case t.Governed():
+			case t.Governed() && d == nil:
 				return by, ErrSelfApproved
 			}
-			return by, nil
+			return t.delegated(st, by, d)
 		}
 		if errors.Is(err, seal.ErrSigner) {
 			err = hostErr
@@ -119,8 +133,22 @@ func (t *Trust) Judge(st *statement.Statement, armor []byte) (Signed, error) {
 	return by, fmt.Errorf("%w: %w", ErrUntrusted, err)
 }
 
+// delegated judges the delegation beside a statement that was signed as it says.
+// Where nobody governs, the host needs none.
+func (t *Trust) delegated(st *statement.Statement, by Signed, d *Delegation) (Signed, error) {
+	if d == nil || !t.Governed() {
+		return by, nil
+	}
+	who, err := t.underDelegation(st, d)
+	if err != nil {
+		return by, fmt.Errorf("%w: %w", ErrSelfApproved, err)
+	}
+	by.Delegation, by.Delegator = d, who
+	return by, nil
+}
+
 // maxSignature bounds the file of a signature, in bytes, with the list that it
-// may be of.
+// may be of, or the delegation before it.
 const maxSignature = maxList + seal.MaxArmor
 
 // readSignature returns the signature of a statement, nil where there is none.
@@ -160,6 +188,9 @@ func (s *Store) sign(st *statement.Statement) ([]byte, error) {
 	armor, err := s.Signer.Sign(statement.Namespace, bytes.NewReader(st.Text()))
 	if err != nil {
 		return nil, fmt.Errorf("sign generation %d: %w", st.Generation, err)
+	}
+	if s.Under != nil {
+		armor = append(s.Under.Bytes(), armor...)
 	}
 	if s.Trust != nil {
 		if _, err := s.Trust.Judge(st, armor); err != nil {

@@ -41,6 +41,9 @@ func Parse(text []byte) (*Statement, error) {
 	s.Approver = p.quoted("approver")
 	s.Authority = p.authority()
 	s.Signer = p.quoted("signer")
+	if strings.HasPrefix(p.rest, delegation+": ") {
+		s.Delegation = p.digest(delegation)
+	}
 	s.Reason = p.quoted("reason")
 	s.Pruned = p.numbers("pruned")
 	body := text[:len(text)-len(p.rest)]

@@ -24,6 +24,7 @@
 //	approver: "…"
 //	authority: host         or operator, or none where it is not signed
 //	signer: "SHA256:…"      fingerprint of the key that signs it
+//	delegation: blake3:…    of the operator's text under which the host accepted; else there is no such line
 //	reason: "…"
 //	pruned: 1 2             generation files deleted with this one, or none
 //	digest: blake3:…
@@ -91,7 +92,8 @@ type Statement struct {
 	Policy      digest.Digest
 	Directories int64 // stored directories that are not empty
 	Entries     int64
-	Pruned      []uint64 // ascending
+	Pruned      []uint64      // ascending
+	Delegation  digest.Digest // under which the host's own key signs; zero: by whatever right it has
 	Note
 }
 
@@ -131,6 +133,9 @@ func (s *Statement) Text() []byte {
 	line("approver", quote(s.Approver))
 	line("authority", string(cmp.Or(s.Authority, None)))
 	line("signer", quote(s.Signer))
+	if s.Delegation != (digest.Digest{}) {
+		line(delegation, s.Delegation.Named())
+	}
 	line("reason", quote(s.Reason))
 	line("pruned", numbers(s.Pruned))
 	sum := digest.Sum([]byte(b.String()))
@@ -175,6 +180,9 @@ func (s *Statement) Follows(prev *Statement) error {
 	}
 	return nil
 }
+
+// delegation is the key of the one line that need not be there.
+const delegation = "delegation"
 
 // quote cuts at MaxText, so that no reason can make a statement unreadable.
 func quote(s string) string {

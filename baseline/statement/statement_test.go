@@ -22,7 +22,9 @@ func sample() *Statement {
 func TestRoundTrip(t *testing.T) {
 	first := sample()
 	first.Generation, first.Previous, first.File, first.Pruned = 1, digest.Digest{}, digest.Digest{}, nil
-	for _, s := range []*Statement{sample(), first} {
+	delegated := sample()
+	delegated.Delegation = digest.Sum([]byte("d"))
+	for _, s := range []*Statement{sample(), first, delegated} {
 		s.Restart = s.Generation == 3
 		got, err := Parse(s.Text())
 		if err != nil || !reflect.DeepEqual(got, s) {
@@ -71,6 +73,7 @@ func TestOneSpelling(t *testing.T) {
 		{"05.000000006Z", "05.0000000060Z"}, {"05.000000006Z", "05.000000006+00:00"}, {"host-id: 0", "host-id: A"},
 		{"restart: no", "restart: 0"}, {"restart: no", "restart: "}, {"restart: no\n", ""}, {"reason:", "Reason:"}, {"authority: operator", "authority: root"}, {"authority: operator", "authority: "}, {"format: intact.statement/2", "format: intact.statement/3"},
 		{"root: ", "root: none\nroot: "}, {"file-size", "file_size"},
+		{"reason: ", "delegation: none\nreason: "}, {"signer: ", "delegation: " + digest.Sum(nil).Named() + "\nsigner: "},
 	} {
 		text := strings.Replace(good, r[0], r[1], 1)
 		if text == good {
@@ -142,6 +145,9 @@ func TestPin(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(sample().Text())
+	delegated := sample()
+	delegated.Delegation = digest.Sum(nil)
+	f.Add(delegated.Text())
 	f.Add([]byte("format: intact.statement/1\n"))
 	f.Add([]byte("format: intact.statement/2\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -41,9 +41,11 @@ func (v *evidence) stored() error {
 			return err
 		}
 	}
-	if _, err := os.Lstat(v.store.WindowsPath()); err == nil {
-		if err := v.copied("windows", v.store.WindowsPath()); err != nil {
-			return err
+	for name, from := range map[string]string{"windows": v.store.WindowsPath(), "delegation": v.store.DelegationPath()} {
+		if _, err := os.Lstat(from); err == nil {
+			if err := v.copied(name, from); err != nil {
+				return err
+			}
 		}
 	}
 	return v.copied("keys/"+ownSigners, v.keyFile(ownSigners))
