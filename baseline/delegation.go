@@ -45,6 +45,7 @@ const DelegationNamespace = "intact-delegate@v1"
 const (
 	MaxDelegation     = 366 * 24 * time.Hour
 	maxDelegationText = 64 << 10
+	MaxDelegationFile = maxDelegationText + seal.MaxArmor
 	maxDelegated      = 1000 // hosts, packages or suites, each
 	delegationFile    = "delegation"
 	delegationTime    = "2006-01-02T15:04:05Z"
@@ -269,7 +270,7 @@ func (s *Store) DelegationPath() string { return s.path(delegationFile) }
 // The error wraps fs.ErrNotExist where there is none, and ErrDelegation where the
 // file is not one.
 func (s *Store) Delegation() (*Delegation, error) {
-	b, err := readSmall(s.DelegationPath(), maxDelegationText+seal.MaxArmor)
+	b, err := readSmall(s.DelegationPath(), MaxDelegationFile)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDelegation, cause(err))
 	}

@@ -2,9 +2,10 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
+	"intact/baseline"
 	"intact/baseline/statement"
 	"intact/cmd/internal/config"
 	"intact/report"
@@ -47,12 +48,16 @@ func (c *check) acceptDrift() error {
 // acceptAfter accepts what the check just reported, where it may be without a
 // person. The report stands whatever comes of it.
 func (c *check) acceptAfter(ctx context.Context) {
-	if c.o.NoState || c.o.Baseline != "" || c.partial() || !c.root.Live() || len(c.upgrades) == 0 || c.saved == (digest.Digest{}) {
+	if c.o.NoState || c.o.Baseline != "" || c.partial() && c.update == nil || !c.root.Live() || len(c.upgrades) == 0 || c.saved == (digest.Digest{}) {
 		return
 	}
 	on, err := c.acceptsSigned()
 	if err == nil && on {
-		err = c.acceptSigned(ctx, c.upgrades)
+		a := &accept{session: c.session, o: AcceptOptions{Explained: true, Report: c.paper.head.ID}}
+		c.took, err = a.signedUpgrades(ctx, c.upgrades, c.placing)
+	}
+	if c.took != "" && c.update == nil {
+		c.env.warn("%s", c.took) // of a proposal the hook tells
 	}
 	if err != nil {
 		c.env.warn("accept: signed: %v", err)
@@ -60,68 +65,78 @@ func (c *check) acceptAfter(ctx context.Context) {
 	}
 }
 
-// acceptSigned moves what signed upgrades explain from the pending set of the
-// last report into a new generation. The caller holds the lock, and knows that
-// the baseline allows it.
-func (s *session) acceptSigned(ctx context.Context, list []updates.Update) (err error) {
-	if s.store.Trust.Governed() {
-		return errors.New("an operator governs this host, and has to approve: see intact accept --export")
-	}
-	a := &accept{session: s, o: AcceptOptions{Explained: true}}
+// signedUpgrades moves what signed upgrades explain from the pending set of the
+// report into a new generation, and says so in words, "" if there is none. The
+// caller holds the lock, and knows that the baseline allows it.
+func (a *accept) signedUpgrades(ctx context.Context, list []updates.Update, h updates.Host) (took string, err error) {
 	id, sum, err := a.find(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if a.gen, err = s.store.Open(ctx, 0); err != nil {
-		return err
+	if a.gen, err = a.store.Open(ctx, 0); err != nil {
+		return "", err
 	}
 	defer a.gen.Close()
-	if a.set, err = s.store.OpenPending(sum); err != nil {
-		return err
+	if err := a.notRolledBack(ctx, a.gen.Statement()); err != nil {
+		return "", err
+	}
+	if a.set, err = a.store.OpenPending(sum); err != nil {
+		return "", err
 	}
 	defer a.set.Close()
 	if err := a.believed(ctx); err != nil {
-		return err
+		return "", err
 	}
-	if a.by, err = s.approveWith(""); err != nil {
-		return err
+	under, err := a.delegation()
+	if err != nil {
+		if !slices.ContainsFunc(list, func(u updates.Update) bool { return u.Old != u.New }) {
+			err = nil // nothing came
+		}
+		return "", err
 	}
-	if err := a.weigh(list); err != nil {
-		return err
+	if a.by, err = a.approveUnder(under); err != nil {
+		return "", err
+	}
+	if err := a.weigh(ctx, list, h, under); err != nil {
+		return "", err
 	}
 	for _, w := range a.auto.stays() {
-		s.env.warn("%s", w)
+		a.env.warn("%s", w)
 	}
-	if a.auto.count() == 0 {
-		return nil
+	if !a.auto.some() {
+		return "", nil
 	}
 	if err := a.choose(ctx); err != nil {
-		return err
+		return "", err
 	}
 	return a.publish(ctx, id)
 }
 
 // weigh finds what of the pending set waits for a person all the same.
-func (a *accept) weigh(list []updates.Update) error {
+func (a *accept) weigh(ctx context.Context, list []updates.Update, h updates.Host, under *baseline.Delegation) error {
 	seen, err := a.gen.Rows(rowIndex)
 	if err != nil {
 		return err
 	}
-	a.auto = newUpgrades(list, seen, a.env.Now())
+	if a.auto, err = newUpgrades(ctx, list, seen, a.env.Now(), h, under); err != nil {
+		return err
+	}
 	if err := a.findSelf(); err != nil {
 		return err
 	}
 	for c, err := range a.changes() {
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return err
 		}
 		if u := a.auto.of(a.said); u != nil && (a.self.holds(c.Path) || c.From != "" && a.self.holds(c.From)) {
 			u.hold("%s belongs to intact itself", report.Escape(string(c.Path)))
 		}
-		if err := a.auto.weigh(c, a.said); err != nil {
-			return err
-		}
+		a.auto.weigh(c, a.said)
 	}
+	a.auto.weighed()
 	return nil
 }
 
@@ -133,31 +148,34 @@ func (w *upgrades) of(said *rules.Explanation) *upgrade {
 }
 
 // publish writes the generation with what was chosen, and its report.
-func (a *accept) publish(ctx context.Context, id string) error {
+func (a *accept) publish(ctx context.Context, id string) (took string, err error) {
 	rows, err := a.rows()
 	if err != nil {
-		return err
+		return "", err
 	}
 	n, err := a.count()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if n += len(rows); n == 0 {
-		return nil
+		return "", nil
 	}
 	rows = append(rows, a.auto.rows()...)
 	p, err := a.begin(ctx, report.KindAccept, report.ScopeFull, false)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer p.abort()
 	p.baseline(a.gen.Statement(), a.gen.Signed())
 	p.knows(a.gen.Statement())
 	var made *statement.Statement
 	if made, err = a.gen.Apply(ctx, a.store, a.picks(), rows, a.note(id, "signed packages, accepted without a person", a.by)); err != nil {
-		return err
+		return "", err
 	}
-	words := fmt.Sprintf("accepted %s, %s", counted(a.auto.count(), "signed package upgrade"), counted(n, "change"))
-	a.env.warn("%s: generation %d, root %s", words, made.Generation, made.Short())
-	return p.published(made, words)
+	what := "what was made from signed packages"
+	if up := a.auto.count(); up > 0 {
+		what = counted(up, "signed package upgrade")
+	}
+	words := fmt.Sprintf("accepted %s, %s", what, counted(n, "change"))
+	return fmt.Sprintf("%s: generation %d, root %s", words, made.Generation, made.Short()), p.published(made, words)
 }

@@ -1,18 +1,21 @@
 package app
 
 import (
+	"errors"
 	"iter"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/rules"
 	"intact/rules/derived"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/updates"
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
@@ -26,11 +29,21 @@ func (o oneFile) Lookup(p entry.Path) (updates.Said, bool, error) {
 	return updates.Said{Kind: entry.File}, p == o.path, nil
 }
 
-func (oneFile) Paths() iter.Seq2[entry.Path, error]      { return nil }
+func (o oneFile) Paths() iter.Seq2[entry.Path, error] {
+	return func(yield func(entry.Path, error) bool) { yield(o.path, nil) }
+}
+
 func (oneFile) Control(string) (s updates.Said, ok bool) { return s, false }
 
 func (o oneFile) Chain() manifest.Chain {
 	return manifest.Chain{Origin: "Debian", Suite: "stable", Codename: "forky", Key: "K", Date: o.date}
+}
+
+// broken is a source that cannot be read to its end.
+type broken struct{ oneFile }
+
+func (b broken) Paths() iter.Seq2[entry.Path, error] {
+	return func(yield func(entry.Path, error) bool) { yield("", errors.New("damaged")) }
 }
 
 // noIndex is a source that says nothing of an archive.
@@ -46,6 +59,10 @@ func TestSignedUpgrades(t *testing.T) {
 		x     *rules.Explanation
 		other *diff.Change // that nothing explains
 		seen  string       // of the index
+		under *baseline.Delegation
+	}
+	under := func(packages, suites string) *baseline.Delegation {
+		return &baseline.Delegation{Packages: []string{packages}, Suites: []string{suites}}
 	}
 	for _, tt := range []struct {
 		name string
@@ -61,7 +78,8 @@ func TestSignedUpgrades(t *testing.T) {
 		{"new package", func(k *caseOf) { k.u.Old = pkgdb.Package{} }, "does not have it"},
 		{"removed package", func(k *caseOf) { k.u.New = pkgdb.Package{} }, "removed"},
 		{"downgrade", func(k *caseOf) { k.u.Old.Version = "3" }, "not higher"},
-		{"same version", func(k *caseOf) { k.u.Old.Version = "2" }, "not higher"},
+		{"same version", func(k *caseOf) { k.u.Old.Version, k.u.Old.List = "2", digest.Sum(nil) }, "not higher"},
+		{"version 2.0 for 1:1", func(k *caseOf) { k.u.Old.Version, k.u.New.Version = "1:1", "2.0" }, "not higher"},
 		{"no version", func(k *caseOf) { k.u.Old.Version = "" }, "not higher"},
 		{"other architecture", func(k *caseOf) { k.u.Old.Arch = "i386" }, "only packages"},
 		{"rpm", func(k *caseOf) { k.u.Old.Kind, k.u.New.Kind = "rpm", "rpm" }, "only packages"},
@@ -93,6 +111,11 @@ func TestSignedUpgrades(t *testing.T) {
 			k.u.Held = slices.Values([]entry.Path{"/usr/bin/gone"})
 			k.other = &diff.Change{Kind: diff.Removed, Path: "/usr/bin/gone", Old: &entry.Entry{Kind: entry.File}}
 		}, "not explained"},
+		{"a source that breaks", func(k *caseOf) { k.u.Source = broken{oneFile{"/usr/bin/a", day}} }, "cannot be read"},
+		{"delegated", func(k *caseOf) { k.under = under("a*", "forky") }, ""},
+		{"delegated by suite", func(k *caseOf) { k.under = under("a", "stable") }, ""},
+		{"other package delegated", func(k *caseOf) { k.under = under("b", "stable") }, "does not cover it"},
+		{"other suite delegated", func(k *caseOf) { k.under = under("*", "stable-security") }, "does not cover the suite stable"},
 		{"something else", func(k *caseOf) { k.other = &diff.Change{Kind: diff.Changed, Path: "/usr/bin/b"} }, ""},
 	} {
 		k := &caseOf{
@@ -107,15 +130,15 @@ func TestSignedUpgrades(t *testing.T) {
 		if k.seen != "" {
 			seen = []diff.Row{{Kind: rowIndex, Key: []byte("Debian\x00stable\x00forky\x00K"), Value: []byte(k.seen)}}
 		}
-		w := newUpgrades([]updates.Update{k.u}, seen, day)
-		if err := w.weigh(&k.c, k.x); err != nil {
+		w, err := newUpgrades(t.Context(), []updates.Update{k.u}, seen, day, updates.Host{Links: map[entry.Path]entry.Path{"/bin": "/usr/bin"}}, k.under)
+		if err != nil {
 			t.Fatal(err)
 		}
+		w.weigh(&k.c, k.x)
 		if k.other != nil {
-			if err := w.weigh(k.other, nil); err != nil {
-				t.Fatal(err)
-			}
+			w.weigh(k.other, nil)
 		}
+		w.weighed()
 		u := w.by[k.x.Source]
 		if (u.held == "") != (tt.held == "") || !strings.Contains(u.held, tt.held) {
 			t.Errorf("%s: held %q", tt.name, u.held)
@@ -129,6 +152,42 @@ func TestSignedUpgrades(t *testing.T) {
 		}
 		if got := w.takesRow([]byte("dpkg a:amd64")); got != (tt.held == "") {
 			t.Errorf("%s: takes the row: %v", tt.name, got)
+		}
+	}
+}
+
+// Of a version that the baseline has, only what was made from it goes along, and
+// nobody hears of it while nothing waits.
+func TestSignedAgain(t *testing.T) {
+	day := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
+	p := pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: "2"}
+	u := updates.Update{Old: p, New: p, Level: rules.Signed, ID: "sha256:1", Source: oneFile{"/usr/bin/a", day}}
+	newer := []diff.Row{{Kind: rowIndex, Key: []byte("Debian\x00stable\x00forky\x00K"), Value: []byte("date=2026-12-01T00:00:00Z")}}
+	said := func(kind, level string) *rules.Explanation {
+		return &rules.Explanation{Source: u.Title(), Level: level, Kind: kind, ID: u.ID}
+	}
+	change := &diff.Change{Kind: diff.Changed, Path: "/etc/ld.so.cache", Old: &entry.Entry{Kind: entry.File}, New: &entry.Entry{Kind: entry.File, Have: entry.Mode}}
+	for _, tt := range []struct {
+		name        string
+		x           *rules.Explanation
+		under       *baseline.Delegation
+		takes, some bool
+		stays       int
+	}{
+		{"made from it", said(derived.Kind, rules.Signed), nil, true, true, 0},
+		{"attributed", said(derived.Kind, rules.Attributed), nil, false, false, 0},
+		{"its own file", said(updates.Kind, rules.Signed), nil, false, false, 0},
+		{"a file of another", nil, nil, false, false, 0},
+		{"not covered", said(derived.Kind, rules.Signed), &baseline.Delegation{Packages: []string{"b"}, Suites: []string{"stable"}}, false, false, 1},
+	} {
+		w, err := newUpgrades(t.Context(), []updates.Update{u}, newer, day, updates.Host{}, tt.under)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.weigh(change, tt.x)
+		w.weighed()
+		if w.takes(tt.x) != tt.takes || w.some() != tt.some || len(w.stays()) != tt.stays || w.count()+len(w.rows()) != 0 || w.takesRow([]byte("dpkg a:amd64")) {
+			t.Errorf("%s: takes %v, some %v, stays %q, %d counted", tt.name, w.takes(tt.x), w.some(), w.stays(), w.count())
 		}
 	}
 }

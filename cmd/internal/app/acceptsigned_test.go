@@ -19,7 +19,10 @@ import (
 
 // fromArchive explains files whose names begin with "signed" as those of an
 // upgrade.
-type fromArchive struct{ date time.Time }
+type fromArchive struct {
+	date time.Time
+	tree string // where the package puts them
+}
 
 func (f fromArchive) Explain(_ context.Context, c *diff.Change) (rules.Explanation, bool) {
 	return rules.Explanation{Source: "a 1 → 2", Level: rules.Signed, Kind: updates.Kind, ID: "sha256:1"}, strings.HasPrefix(c.Path.Base(), "signed")
@@ -36,7 +39,12 @@ func (f fromArchive) Lookup(p entry.Path) (updates.Said, bool, error) {
 	return updates.Said{Kind: entry.File}, strings.HasPrefix(p.Base(), "signed") || p.Base() == "flipped", nil
 }
 
-func (fromArchive) Paths() iter.Seq2[entry.Path, error]      { return nil }
+func (f fromArchive) Paths() iter.Seq2[entry.Path, error] {
+	return func(yield func(entry.Path, error) bool) {
+		_ = yield(entry.Path(f.tree+"/signed"), nil) && yield(entry.Path(f.tree+"/flipped"), nil)
+	}
+}
+
 func (fromArchive) Control(string) (s updates.Said, ok bool) { return s, false }
 
 func (f fromArchive) Chain() manifest.Chain {
@@ -54,7 +62,7 @@ func (s *site) adopt() result {
 func TestAcceptSigned(t *testing.T) {
 	s := newSite(t, "paths: [{path: $T, attributes: config}]\n")
 	day := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
-	from := func(d time.Time) { s.known = []rules.Explainer{fromArchive{d}} }
+	from := func(d time.Time) { s.known = []rules.Explainer{fromArchive{d, s.tree}} }
 	from(day)
 	s.write("signed", "old")
 	s.write("flipped", "old")

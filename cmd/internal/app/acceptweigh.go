@@ -1,12 +1,15 @@
 package app
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
@@ -28,15 +31,23 @@ type upgrades struct {
 	by    map[string]*upgrade // by the title of the update, as explanations name it
 	seen  map[string]string   // index rows of the baseline: date by key
 	now   time.Time
+	under *baseline.Delegation // nil: nobody governs
 	order []string
+	rowOf map[string]*upgrade // by the key of the package's row
+	holds *updates.Explainer  // of those that are not held from the beginning
 }
 
 type upgrade struct {
 	updates.Update
 	chain manifest.Chain
-	index string              // key of its index row
-	had   map[entry.Path]bool // paths of Old, nil: not known
-	held  string              // why it stays pending, "" if it does not
+	index string // key of its index row
+	held  string // why it stays pending, "" if it does not
+
+	// again says that the baseline has the version. Only what was made from it
+	// waits then, like a cache that the proposal of the upgrade did not have.
+	again   bool
+	waits   bool // something that it explains waits
+	follows bool // and goes along
 }
 
 // hold keeps the first reason.
@@ -47,12 +58,13 @@ func (u *upgrade) hold(format string, args ...any) {
 }
 
 // newUpgrades judges updates by themselves. seen are the rows of the kind
-// rowIndex.
-func newUpgrades(list []updates.Update, seen []diff.Row, now time.Time) *upgrades {
-	w := &upgrades{by: map[string]*upgrade{}, seen: map[string]string{}, now: now}
+// rowIndex, h says where packages put their files.
+func newUpgrades(ctx context.Context, list []updates.Update, seen []diff.Row, now time.Time, h updates.Host, under *baseline.Delegation) (w *upgrades, err error) {
+	w = &upgrades{by: map[string]*upgrade{}, seen: map[string]string{}, now: now, under: under, rowOf: map[string]*upgrade{}}
 	for _, r := range seen {
 		w.seen[string(r.Key)] = words(r.Value)["date"]
 	}
+	var open []updates.Update
 	for i := range list {
 		u := &upgrade{Update: list[i]}
 		name := u.Title()
@@ -61,31 +73,39 @@ func newUpgrades(list []updates.Update, seen []diff.Row, now time.Time) *upgrade
 			old.hold("another package has the same name and versions")
 			continue
 		}
-		if u.Held != nil {
-			u.had = map[entry.Path]bool{}
-			for p := range u.Held {
-				u.had[p] = true
-			}
-		}
 		w.by[name] = u
+		w.rowOf[plainKey(&u.New)] = u
 		w.order = append(w.order, name)
-		switch {
-		case u.Old.Name == "":
-			u.hold("the baseline does not have it")
-		case u.New.Name == "":
-			u.hold("it was removed")
-		case u.Level != rules.Signed || u.ID == "" || u.Source == nil:
-			u.hold("no signature vouches for it")
-		case u.New.Kind != "dpkg" || u.Old.Kind != u.New.Kind || u.Old.Name != u.New.Name || u.Old.Arch != u.New.Arch:
-			u.hold("only packages of dpkg come with an index that says how new they are")
-		case !deb.ValidVersion(u.Old.Version) || !deb.ValidVersion(u.New.Version) || deb.Compare(u.New.Version, u.Old.Version) <= 0:
-			u.hold("its version is not higher")
-		default:
-			w.index(u)
+		if w.judge(u); u.held == "" {
+			open = append(open, u.Update)
 		}
 	}
 	slices.Sort(w.order)
-	return w
+	w.holds, err = updates.New(ctx, open, updates.Host{Links: h.Links, Diverted: h.Diverted})
+	return w, err
+}
+
+// judge holds an upgrade that is none, or that nobody vouches for.
+func (w *upgrades) judge(u *upgrade) {
+	switch {
+	case u.Old.Name == "":
+		u.hold("the baseline does not have it")
+	case u.New.Name == "":
+		u.hold("it was removed")
+	case u.Level != rules.Signed || u.ID == "" || u.Source == nil:
+		u.hold("no signature vouches for it")
+	case u.New.Kind != "dpkg" || u.Old.Kind != u.New.Kind || u.Old.Name != u.New.Name || u.Old.Arch != u.New.Arch:
+		u.hold("only packages of dpkg come with an index that says how new they are")
+	case !deb.ValidVersion(u.Old.Version) || !deb.ValidVersion(u.New.Version) || deb.Compare(u.New.Version, u.Old.Version) < 0:
+		u.hold("its version is not higher")
+	case u.Old == u.New:
+		u.again = true
+		fallthrough
+	case deb.Compare(u.New.Version, u.Old.Version) > 0:
+		w.index(u)
+	default:
+		u.hold("its version is not higher")
+	}
 }
 
 // index holds the date of the package's index against the newest that packages
@@ -107,20 +127,27 @@ func (w *upgrades) index(u *upgrade) {
 		u.hold("its index is dated in the future")
 	case known && err != nil:
 		u.hold("the baseline does not say which index was the last one")
-	case known && u.chain.Date.Before(last):
+	case known && !u.again && u.chain.Date.Before(last):
 		u.hold("its index is older than one that was seen before: it may be a replay")
+	case w.under == nil:
+	case !w.under.CoversPackage(u.New.Name):
+		u.hold("the delegation does not cover it")
+	case !w.under.CoversSuite(u.chain.Suite, u.chain.Codename):
+		u.hold("the delegation does not cover the suite %s", report.Escape(cmp.Or(u.chain.Suite, u.chain.Codename, "without a name")))
 	}
 }
 
 // weigh takes a pending change with what explains it.
-func (w *upgrades) weigh(c *diff.Change, said *rules.Explanation) error {
+func (w *upgrades) weigh(c *diff.Change, said *rules.Explanation) {
 	if fromPackage(said) {
 		u := w.by[said.Source]
+		if u == nil {
+			return
+		}
+		u.waits = true
 		switch {
-		case u == nil:
-			return nil
 		case said.Level != rules.Signed && said.Kind != updates.Kind:
-			return nil // it stays pending by itself: the package does not hold it
+			// it stays pending by itself: the package does not hold it
 		case said.Level != rules.Signed:
 			u.hold("%s is not as the package has it", report.Escape(string(c.Path)))
 		case said.ID != u.ID:
@@ -129,55 +156,36 @@ func (w *upgrades) weigh(c *diff.Change, said *rules.Explanation) error {
 			if why := exceptional(c); why != "" {
 				u.hold("%s %s", report.Escape(string(c.Path)), why)
 			}
+			u.follows = u.follows || said.Kind == derived.Kind
 		}
-		return nil
+		return
 	}
 	if c.Folded || said.Rank() == signedRank {
-		return nil
+		return
 	}
-	for _, u := range w.by {
-		for _, p := range []entry.Path{c.Path, c.From} {
-			if mine, err := u.holds(c, p); err != nil {
-				return err
-			} else if mine {
-				u.hold("%s is not explained", report.Escape(string(p)))
-			}
+	for _, p := range []entry.Path{c.Path, c.From} {
+		if p == "" {
+			continue
 		}
+		w.holds.Involved(p, func(u *updates.Update, held bool) {
+			if !held || c.Old != nil && c.Old.Kind != entry.Dir {
+				w.by[u.Title()].hold("%s is not explained", report.Escape(string(p)))
+			}
+		})
 	}
-	return nil
+}
+
+// weighed holds what could not be read to its end.
+func (w *upgrades) weighed() {
+	for name, err := range w.holds.Failed() {
+		w.by[name].hold("what is recorded of it cannot be read: %s", report.Prose(err.Error()))
+	}
 }
 
 // fromPackage reports whether a package explains a change, or what follows from
 // packages.
 func fromPackage(said *rules.Explanation) bool {
 	return said != nil && (said.Kind == updates.Kind || said.Kind == updates.KindState || said.Kind == derived.Kind)
-}
-
-// holds reports whether a path belongs to the package, before or after.
-func (u *upgrade) holds(c *diff.Change, p entry.Path) (bool, error) {
-	if p == "" || u.held != "" {
-		return false, nil
-	}
-	spelled := []entry.Path{p}
-	if rest, ok := strings.CutPrefix(string(p), "/usr"); ok && strings.HasPrefix(rest, "/") {
-		spelled = append(spelled, entry.Path(rest)) // by its name before /usr was merged
-	}
-	for _, p := range spelled {
-		if c.Old != nil && c.Old.Kind != entry.Dir && u.had[p] {
-			return true, nil
-		}
-		if u.Source == nil {
-			continue
-		}
-		said, ok, err := u.Source.Lookup(p)
-		if err != nil {
-			return false, fmt.Errorf("package %s: %w", u.New.Name, err)
-		}
-		if ok && said.Kind != entry.Dir {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // exceptional says why a person must see a change though a signature explains
@@ -217,26 +225,22 @@ func (w *upgrades) takes(said *rules.Explanation) bool {
 	}
 	u := w.by[said.Source]
 	if u == nil && said.Kind == updates.KindState {
-		return w.count() == len(w.by) // it follows from all of them
+		return w.all() // it follows from all of them
 	}
-	return u != nil && u.held == "" && u.ID == said.ID
+	return u != nil && u.held == "" && u.ID == said.ID && (!u.again || said.Kind == derived.Kind)
 }
 
 // takesRow reports whether the row of an installed package goes along.
 func (w *upgrades) takesRow(key []byte) bool {
-	for _, u := range w.by {
-		if u.held == "" && string(key) == u.New.Kind+" "+u.New.Name+":"+u.New.Arch {
-			return true
-		}
-	}
-	return false
+	u := w.rowOf[string(key)]
+	return u != nil && u.held == "" && !u.again
 }
 
 // rows are the newest indexes that are seen by what is taken.
 func (w *upgrades) rows() (list []diff.RowChange) {
 	newest := map[string]time.Time{}
 	for _, u := range w.by {
-		if u.held == "" && u.chain.Date.After(newest[u.index]) {
+		if u.held == "" && !u.again && u.chain.Date.After(newest[u.index]) {
 			newest[u.index] = u.chain.Date
 		}
 	}
@@ -256,17 +260,37 @@ func (w *upgrades) rows() (list []diff.RowChange) {
 // count returns how many upgrades are taken.
 func (w *upgrades) count() (n int) {
 	for _, u := range w.by {
-		if u.held == "" {
+		if u.held == "" && !u.again {
 			n++
 		}
 	}
 	return n
 }
 
+// all reports whether no upgrade waits.
+func (w *upgrades) all() bool {
+	for _, u := range w.by {
+		if u.held != "" && !u.again {
+			return false
+		}
+	}
+	return true
+}
+
+// some reports whether there is anything to take.
+func (w *upgrades) some() bool {
+	for _, u := range w.by {
+		if u.held == "" && (!u.again || u.follows) {
+			return true
+		}
+	}
+	return false
+}
+
 // stays says which upgrades wait for a person, and why.
 func (w *upgrades) stays() (list []string) {
 	for _, name := range w.order {
-		if u := w.by[name]; u.held != "" {
+		if u := w.by[name]; u.held != "" && (!u.again || u.waits) {
 			list = append(list, fmt.Sprintf("accept: signed: %s stays pending: %s", report.Escape(name), u.held))
 		}
 	}

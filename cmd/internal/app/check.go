@@ -129,6 +129,8 @@ type check struct {
 	counted  report.Counts
 	update   []entry.Path     // what a package manager touched; nil: this is no proposal
 	upgrades []updates.Update // that explained changes
+	placing  updates.Host     // where packages put their files
+	took     string           // what was accepted without a person, in words
 	signed   int64            // findings that a signature explains
 
 	seen       time.Time // when the change that tell is at was first seen

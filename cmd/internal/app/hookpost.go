@@ -239,6 +239,8 @@ func (h *hook) propose(ctx context.Context, closed []transaction.Transaction, pa
 	files := n.Changed + n.Added + n.Removed + n.Renamed
 	words := fmt.Sprintf("%s, %s", packagesWords(closed), counted(int(files), "file"))
 	switch {
+	case c.took != "": // by policy, under the lock, behind the proposal
+		h.line("%s; proposal %d: %s", words, seq, c.took)
 	case files == 0 && told.Total() == 0:
 		h.line("%s", words)
 	case told.Total() == c.signed:
@@ -246,12 +248,8 @@ func (h *hook) propose(ctx context.Context, closed []transaction.Transaction, pa
 	default:
 		h.line("%s: %d of %s explained by signatures; proposal %d: intact report show %d", words, c.signed, counted(int(told.Total()), "finding"), seq, seq)
 	}
-	return h.afterProposal(ctx, seq)
+	return nil
 }
-
-// afterProposal is where what follows from a stored proposal is done, under the
-// lock: seq is the number of its report.
-func (h *hook) afterProposal(_ context.Context, _ uint64) error { return nil }
 
 // packagesWords counts packages by what was done with them.
 func packagesWords(list []transaction.Transaction) string {

@@ -86,11 +86,18 @@ func (s *session) approveWith(given string) (statement.Authority, error) {
 	if s.store.Trust.Governed() {
 		return "", fmt.Errorf("%w: use --sign-with with the key of one of %s", baseline.ErrSelfApproved, report.Prose(strings.Join(s.store.Trust.OperatorNames(), ", ")))
 	}
+	return s.approveUnder(nil)
+}
+
+// approveUnder prepares the store for writing with the host's own key, under a
+// delegation where one is needed.
+func (s *session) approveUnder(d *baseline.Delegation) (statement.Authority, error) {
+	s.store.Trust.Host = s.own // of this host, wherever the list comes from
 	k, err := s.signer(s.source(roles[0]))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: the key for baselines is gone: intact key generate makes another one", err)
 	}
-	s.store.Signer = k
+	s.store.Signer, s.store.Under = k, d
 	return statement.Host, err
 }
 

@@ -386,6 +386,6 @@ func (c *check) explainByPackages(ctx context.Context, e *explaining) (err error
 	if len(c.limit) == 0 {
 		e.by = append(e.by, w.explainer(c.updating.list))
 	}
-	c.upgrades = append(c.upgrades, c.updating.list...)
+	c.upgrades, c.placing = append(c.upgrades, c.updating.list...), host
 	return nil
 }
