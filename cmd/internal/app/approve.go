@@ -226,6 +226,9 @@ func (a *approval) vouched(q *baseline.Request) (who string, unseen bool, err er
 	switch {
 	case errors.Is(err, baseline.ErrSelfApproved), err == nil && by.Authority == statement.Host:
 		who = "signed by the host's own key " + by.Fingerprint
+		if by.Delegation != nil {
+			who += " under a delegation of " + by.Delegator
+		}
 		if !pinned {
 			return "", false, fmt.Errorf("%w: only the host's own key vouches for generation %d in force, and so does whoever is root there: give --expect-root with the root that init or the last accept printed, from a place that is not the host", baseline.ErrUntrusted, st.Generation)
 		}

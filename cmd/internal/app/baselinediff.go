@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"intact/report"
+	"intact/rules"
 )
 
 // DiffOptions of BaselineDiff.
@@ -43,6 +44,16 @@ func BaselineDiff(ctx context.Context, e *Env, o DiffOptions) (Outcome, error) {
 	}
 	if err := c.run(ctx); err != nil {
 		return Outcome{}, err
+	}
+	under, why, err := c.goesOn()
+	if err != nil {
+		return Outcome{}, err
+	}
+	if len(why) > 0 {
+		c.found = append(c.found, trustFinding("trust.self-approved", rules.High, fmt.Sprintf("generation-%d", c.now.gen.Statement().Generation),
+			append([]string{"a key of the host itself signed it, and took what the delegation does not cover"}, why...)...))
+	} else if under {
+		c.notes = append(c.notes, "all differences are such as the delegation covers; which files are of which package is the word of the host")
 	}
 	return c.report(ctx, o.Output)
 }

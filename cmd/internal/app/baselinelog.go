@@ -63,6 +63,9 @@ func (s *session) logOne(ctx context.Context, w io.Writer, g baseline.Info, befo
 			by = ", " + by
 		}
 		line("who", "%s%s", report.Escape(st.Approver), by)
+		if d := g.Signed.Delegation; d != nil {
+			line("under", "delegation %s of %s", d.Digest().Named(), report.Escape(g.Signed.Delegator))
+		}
 		line("why", "%s", report.Escape(st.Reason))
 		if st.Report != "" {
 			line("report", "%s", report.Escape(st.Report))
@@ -106,6 +109,11 @@ func (s *session) logChanges(ctx context.Context, g baseline.Info, before *basel
 	}
 	if err != nil {
 		return "", err
+	}
+	if _, why, err := c.goesOn(); err != nil {
+		return "", err
+	} else if len(why) > 0 {
+		return "", fmt.Errorf("%w: it took what the delegation does not cover: %s", baseline.ErrSelfApproved, strings.Join(why, "; "))
 	}
 	d := c.result.Counts()
 	var parts []string

@@ -229,7 +229,11 @@ func (s *session) judgeForeign(g *baseline.Generation, file string, out *Outcome
 	switch {
 	case errors.Is(err, baseline.ErrSelfApproved):
 		out.Add(ExitFindings)
-		return by, "only a key of the host itself signed it (" + by.Fingerprint + "), and an operator is named for its baselines: whoever is root there can have made it", "", nil
+		self = "only a key of the host itself signed it (" + by.Fingerprint + "), and an operator is named for its baselines: whoever is root there can have made it"
+		if errors.Is(err, baseline.ErrDelegation) {
+			self += "; " + err.Error()
+		}
+		return by, self, "", nil
 	case errors.Is(err, seal.ErrSigner) && t.Governed() && st.Authority == statement.Host:
 		out.Add(ExitTrust)
 		return by, "a key that no list knows signed it (" + by.Fingerprint + "), says that it is the host's own, and an operator is named for its baselines", "", nil
@@ -237,6 +241,8 @@ func (s *session) judgeForeign(g *baseline.Generation, file string, out *Outcome
 		return by, "", "the export is not signed: nothing but its own digests speaks for it", nil
 	case err != nil:
 		return by, "", "", fmt.Errorf("export %q: %w", file, err)
+	case by.Delegation != nil:
+		note = delegatedWords(st, by) + "; intact baseline diff with an export of the generation before it says whether the delegation covers that"
 	case by.Authority == statement.None:
 		note = "the export is signed by " + by.Fingerprint + ", which no list here names: give --trusted-signers, or --expect-root"
 	}

@@ -27,6 +27,9 @@ func (c *check) judge(ctx context.Context) error {
 	if err := c.acceptDrift(); err != nil {
 		return err
 	}
+	if err := c.judgeDelegated(ctx); err != nil {
+		return err
+	}
 	c.judgePackages()
 	if err := c.tell(ctx); err != nil {
 		return err

@@ -134,6 +134,14 @@ func BaselineVerify(ctx context.Context, e *Env, gen uint64) (Outcome, error) {
 			e.print("%s\n", report.Prose(p.Error()))
 		}
 		bad = len(problems)
+		if err == nil && bad == 0 { // else what is held against what is not trusted
+			var why, notes []string
+			why, notes, err = s.overreach(ctx)
+			for _, text := range append(notes, why...) {
+				e.print("%s\n", text)
+			}
+			bad = len(why)
+		}
 		if err == nil && bad == 0 {
 			e.print("every byte of the baseline is as it was written\n")
 		}

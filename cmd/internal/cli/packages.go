@@ -22,7 +22,7 @@ func (p *program) packagesCommand() *cli.Command {
 			}
 			return app.PackagesRecord(p.ctx, &p.env, app.RecordOptions{Files: c.Args().Slice(), From: c.String("from"), Lists: c.String("lists")})
 		}),
-	}, p.hookCommand(), {
+	}, p.hookCommand(), p.delegateCommand(), {
 		Name: "list", Usage: "transactions that hooks saw, and manifests that are kept",
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			if err := noArgs(c); err != nil {
