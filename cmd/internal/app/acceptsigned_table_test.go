@@ -49,18 +49,20 @@ func (b broken) Paths() iter.Seq2[entry.Path, error] {
 // noIndex is a source that says nothing of an archive.
 type noIndex struct{ updates.Source }
 
+// caseOf is one upgrade, a change, and what is around it.
+type caseOf struct {
+	u     updates.Update
+	c     diff.Change
+	x     *rules.Explanation
+	other *diff.Change // that nothing explains
+	seen  string       // of the index
+	under *baseline.Delegation
+}
+
 // Each case differs in one thing from an upgrade that is accepted.
 func TestSignedUpgrades(t *testing.T) {
 	day := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
 	const ordinary = entry.Content | entry.Mode | entry.Caps
-	type caseOf struct {
-		u     updates.Update
-		c     diff.Change
-		x     *rules.Explanation
-		other *diff.Change // that nothing explains
-		seen  string       // of the index
-		under *baseline.Delegation
-	}
 	under := func(packages, suites string) *baseline.Delegation {
 		return &baseline.Delegation{Packages: []string{packages}, Suites: []string{suites}}
 	}

@@ -78,6 +78,7 @@ func TestAllowedModes(t *testing.T) {
 		{"elsewhere", true, 0o700, false},
 		{"host", false, 0o600, true},
 		{"windows", false, 0o600, true},
+		{"delegation", false, 0o600, true},
 		{"baseline/0000000001.db", false, 0o400, true},
 		{"baseline/0000000001.statement.sig", false, 0o400, true},
 		{"baseline/ages", false, 0o600, true},

@@ -41,9 +41,9 @@ func (v *evidence) stored() error {
 			return err
 		}
 	}
-	for name, from := range map[string]string{"windows": v.store.WindowsPath(), "delegation": v.store.DelegationPath()} {
+	for _, from := range []string{v.store.DelegationPath(), v.store.WindowsPath()} {
 		if _, err := os.Lstat(from); err == nil {
-			if err := v.copied(name, from); err != nil {
+			if err := v.copied(filepath.Base(from), from); err != nil {
 				return err
 			}
 		}
