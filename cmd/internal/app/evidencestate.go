@@ -168,7 +168,7 @@ func (v *evidence) keptStatements() error {
 // keptByHooks saves what the hooks of package managers saw, and what was recorded
 // of packages: each file as it is. What is no file there is told of.
 func (v *evidence) keptByHooks() error {
-	for _, sub := range []string{baseline.InboxDir, baseline.PackagesDir} {
+	for _, sub := range []string{baseline.InboxDir, baseline.PackagesDir, baseline.IndexesDir} {
 		d, err := v.openKept(sub)
 		if errors.Is(err, os.ErrNotExist) {
 			continue

@@ -232,7 +232,7 @@ func (s *session) strangeKept() (words []string) {
 			words = append(words, report.Prose(fmt.Sprintf(format, args...)))
 		}
 	}
-	for _, sub := range [...]string{baseline.InboxDir, baseline.PackagesDir} {
+	for _, sub := range [...]string{baseline.InboxDir, baseline.PackagesDir, baseline.IndexesDir} {
 		d, err := s.openKept(sub)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
