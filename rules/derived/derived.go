@@ -82,6 +82,7 @@ const (
 type answer struct {
 	level   string       // rules.Signed, rules.Attributed; "": nothing is explained
 	sources []entry.Path // what the file is made of or leads to
+	again   bool         // it was written anew and is what it was
 }
 
 var (
@@ -133,6 +134,8 @@ func (x *explainer) Explain(ctx context.Context, c *diff.Change) (rules.Explanat
 	switch {
 	case c.Kind == diff.Removed:
 		a = x.removed(row, c)
+	case row.plain(c) && again(c):
+		a = answer{level: rules.Signed, again: true}
 	case row.plain(c):
 		a = x.check(ctx, row, c)
 	}
@@ -140,6 +143,14 @@ func (x *explainer) Explain(ctx context.Context, c *diff.Change) (rules.Explanat
 		return rules.Explanation{}, false
 	}
 	return x.attribute(row, c, a)
+}
+
+// again reports whether a file was replaced by one that the baseline cannot tell
+// from it but by times and inode. Whatever is run at the end of a transaction may
+// write what there was: the baseline vouches for that.
+func again(c *diff.Change) bool {
+	return c.Kind == diff.Replaced && c.Old != nil && c.New.Kind == entry.File && c.Attrs&^follows == 0 &&
+		c.Old.Have&c.New.Have&entry.Content != 0 && c.Old.Digest == c.New.Digest
 }
 
 // removed is the answer for a file that went away: nothing can be read.
@@ -179,13 +190,13 @@ func (x *explainer) attribute(row *class, c *diff.Change, a answer) (rules.Expla
 	var best *rules.Explanation
 	for i := range x.transactions {
 		t := &x.transactions[i]
-		if t.Holds == nil || t.late(c) || !row.triggered(t, c.Path, a.sources) {
+		if t.Holds == nil || t.late(c) || !a.again && !row.triggered(t, c.Path, a.sources) {
 			continue
 		}
 		e := &rules.Explanation{}
 		*e = t.Explanation
 		e.Kind = Kind
-		if weaker := (&rules.Explanation{Level: rules.Attributed}); a.level != rules.Signed || !t.Upgrade {
+		if weaker := (&rules.Explanation{Level: rules.Attributed}); a.level != rules.Signed || !t.Upgrade && !a.again {
 			if e.Rank() > weaker.Rank() {
 				e.Level = weaker.Level
 			}

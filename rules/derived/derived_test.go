@@ -305,6 +305,34 @@ func TestCopies(t *testing.T) {
 	}
 }
 
+// What was written anew and is what it was needs no source: the baseline has it.
+func TestAgain(t *testing.T) {
+	const p = entry.Path("/etc/ld.so.cache")
+	w := world{p: {content: "no cache at all"}}
+	accepted := upgrade("/usr/lib/libx.so")
+	accepted.Upgrade, accepted.Until = false, time.Unix(1000, 0)
+	for name, tt := range map[string]struct {
+		change func(c *diff.Change)
+		want   string
+	}{
+		"the same":       {func(*diff.Change) {}, rules.Signed},
+		"later":          {func(c *diff.Change) { c.New.Ctime.Sec = 1001 }, ""},
+		"another":        {func(c *diff.Change) { c.Old.Digest[0]++ }, ""},
+		"a mode besides": {func(c *diff.Change) { c.Attrs |= entry.Mode }, ""},
+		"not read":       {func(c *diff.Change) { c.Old.Have &^= entry.Content }, ""},
+		"changed":        {func(c *diff.Change) { c.Kind = diff.Changed }, ""},
+	} {
+		c := w.change(p)
+		old := *c.New
+		c.Kind, c.Old, c.Attrs = diff.Replaced, &old, entry.Mtime|entry.Ctime|entry.Inode
+		c.New.Ctime.Sec = 999
+		tt.change(c)
+		if got := level(w, c, accepted); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 // What comes when all of a transaction was made is not of it.
 func TestUntil(t *testing.T) {
 	const p = entry.Path("/usr/share/mime/mime.cache")

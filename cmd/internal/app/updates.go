@@ -62,7 +62,9 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	moved := slices.Clone(c.moved)
 	for i := range c.installed {
 		p := &c.installed[i]
-		if key := plainKey(p); came[key] == p.Version && c.before[key] == *p {
+		kept := *p
+		kept.Body = digest.Digest{} // no row has it
+		if key := plainKey(p); came[key] == p.Version && c.before[key] == kept {
 			moved = append(moved, packageMove{Old: *p, New: *p, row: diff.RowChange{Key: []byte(key)}})
 		}
 	}
