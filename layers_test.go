@@ -42,7 +42,7 @@ var edges = map[string][]string{
 
 	"rules":           {"baseline/diff", "scanner/entry"},
 	"rules/integrity": {"rules", "baseline/diff", "scanner/entry"},
-	"rules/facts":     {},
+	"rules/facts":     {"rules", "scanner/dirfd"},
 	"rules/pkgdb":     {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "rules/pkgdb/deb822", "scanner/entry", "scanner/digest"},
 	"rules/pkgdb/rpm": {"rules/pkgdb/pgp", "scanner/entry"},
 	"rules/pkgdb/pgp": {},

@@ -96,6 +96,16 @@ type Facts interface {
 // timeout. Everything but ok makes a rule unknown.
 type Status string
 
+// The states of a fact. Absent is a host without the thing that was asked for.
+const (
+	OK      Status = "ok"
+	Denied  Status = "denied"
+	Absent  Status = "absent"
+	Offline Status = "offline" // an image: only the running host has it
+	Failed  Status = "failed"
+	Timeout Status = "timeout"
+)
+
 // Explainer attributes changes. It is asked about each change, mostly in key
 // order, and again about some of them: the same answer must come out.
 type Explainer interface {

@@ -16,8 +16,8 @@ import (
 // Proc is a mounted proc(5).
 type Proc struct{ Dir string }
 
-// Host is the one of the running host.
-func Host() Proc { return Proc{Dir: "/proc"} }
+// HostProc is the one of the running host.
+func HostProc() Proc { return Proc{Dir: "/proc"} }
 
 // maxPIDs bounds the list of processes: the kernel's own limit, PID_MAX_LIMIT.
 const maxPIDs = 4 << 20

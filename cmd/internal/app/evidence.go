@@ -176,7 +176,7 @@ func (v *verify) askProcesses(ctx context.Context, batch []*subject) error {
 	if len(by) == 0 {
 		return nil
 	}
-	proc := facts.Host()
+	proc := facts.HostProc()
 	pids, err := proc.PIDs()
 	if err != nil {
 		v.env.warn("who runs what is not known: %v", err)

@@ -63,7 +63,7 @@ type census struct {
 // through the process, never by their names.
 func (v *verify) processes(ctx context.Context) ([]*subject, error) {
 	v.running.by, v.running.mapped = map[fileID]*subject{}, map[fileID]*subject{}
-	proc := facts.Host()
+	proc := facts.HostProc()
 	for _, pid := range v.o.PIDs {
 		v.asked++
 		p, err := proc.Process(pid)
