@@ -48,9 +48,10 @@ const maxErrors = 100
 // log collects the errors of one file. The nodes of a file share it; it is not
 // safe for concurrent use.
 type log struct {
-	file string
-	list Errors
-	more int
+	file  string
+	lines [][]byte // of the text
+	list  Errors
+	more  int
 }
 
 func (l *log) add(line, col int, format string, args ...any) {

@@ -30,6 +30,7 @@ type Node struct {
 	tag    string // of a scalar: !!str, !!int, …
 	value  string
 	plain  bool // written without quotes
+	form   form
 	bad    bool // already refused
 	items  []*Node
 	fields []field
@@ -37,6 +38,17 @@ type Node struct {
 }
 
 type field struct{ key, value *Node }
+
+// form is how a scalar is written.
+type form uint8
+
+const (
+	plainForm form = iota
+	singleQuoted
+	doubleQuoted
+	literalBlock // behind "|"
+	foldedBlock  // behind ">"
+)
 
 // File returns the name given to Parse.
 func (n *Node) File() string {

@@ -54,7 +54,8 @@ func Parse(name string, text []byte) (*Node, error) {
 	if root == nil {
 		return &Node{Kind: Map, Line: 1, Col: 1, log: l, used: map[string]bool{}}, l.err()
 	}
-	b := builder{log: l, lines: bytes.Split(text, []byte{'\n'})}
+	l.lines = bytes.Split(text, []byte{'\n'})
+	b := builder{log: l, lines: l.lines}
 	n := b.build(root.Content[0], 1)
 	return n, l.err()
 }
@@ -153,8 +154,23 @@ func (b *builder) build(y *yaml.Node, depth int) *Node {
 		n.Kind = Scalar
 		n.tag, n.value = y.Tag, y.Value
 		n.plain = y.Style&^yaml.TaggedStyle == 0
+		n.form = formOf(y.Style)
 	}
 	return n
+}
+
+func formOf(s yaml.Style) form {
+	switch {
+	case s&yaml.SingleQuotedStyle != 0:
+		return singleQuoted
+	case s&yaml.DoubleQuotedStyle != 0:
+		return doubleQuoted
+	case s&yaml.LiteralStyle != 0:
+		return literalBlock
+	case s&yaml.FoldedStyle != 0:
+		return foldedBlock
+	}
+	return plainForm
 }
 
 // bang reports the tag "!" alone, which the module takes without a trace.

@@ -199,6 +199,11 @@ func visit(n *Node) {
 	n.Duration()
 	n.Date()
 	n.Word("a")
+	n.Time()
+	if s := n.Source(); s != "" {
+		n.ErrorAt(1, 1, "x")
+		n.ErrorAt(strings.Count(s, "\n")+2, len(s)+2, "x")
+	}
 	for _, i := range n.Items() {
 		visit(i)
 	}
