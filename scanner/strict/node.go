@@ -165,6 +165,11 @@ func (n *Node) IsText() bool {
 	return n != nil && n.Kind == Scalar && !n.bad && n.tag == "!!str"
 }
 
+// IsNumber reports whether n is written as a whole number; it records nothing.
+func (n *Node) IsNumber() bool {
+	return n != nil && n.Kind == Scalar && !n.bad && n.plain && decimal(n.value)
+}
+
 // Text returns a text: a quoted scalar, or a plain one that YAML reads as
 // text. A number or true written where text is wanted is an error.
 func (n *Node) Text() string {

@@ -25,7 +25,7 @@ func (n *Node) ErrorAt(line, col int, format string, args ...any) {
 	if n == nil {
 		return
 	}
-	l, c := n.place(line, col)
+	l, c := n.Where(line, col)
 	n.log.add(l, c, format, args...)
 }
 
@@ -69,9 +69,9 @@ func (n *Node) rest() string {
 	return strings.TrimSuffix(s, "\r")
 }
 
-// place returns where in the file the character stands that has the place
-// line, col in the text of n.
-func (n *Node) place(line, col int) (int, int) {
+// Where returns where in the file the character stands that has the place line,
+// col in the text of n.
+func (n *Node) Where(line, col int) (int, int) {
 	line, col = max(line, 1), max(col, 1)
 	switch n.form {
 	case plainForm:
