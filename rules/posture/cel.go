@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -186,9 +187,7 @@ func (s *scope) compile(text string, w want, varies bool) (*expr, []fault) {
 	if issues.Err() != nil {
 		var out []fault
 		for _, e := range issues.Errors() {
-			f := fault{e.Location.Line(), e.Location.Column() + 1, ""}
-			f.msg = s.explain(text, f, e.Message)
-			out = append(out, f)
+			out = append(out, s.explain(text, fault{e.Location.Line(), e.Location.Column() + 1, ""}, e.Message))
 		}
 		slices.SortFunc(out, func(a, b fault) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		return nil, slices.Compact(out)
@@ -237,38 +236,45 @@ var (
 	dotted     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*`)
 )
 
-// explain says in the words of rules what CEL says in its own.
-func (s *scope) explain(text string, f fault, msg string) string {
+// explain says in the words of rules what CEL says in its own, and where the
+// name begins that it is about.
+func (s *scope) explain(text string, f fault, msg string) fault {
 	if before, _, ok := strings.Cut(msg, " expecting "); ok && strings.HasPrefix(msg, "Syntax error") {
 		msg = before
 	}
+	f.msg = prose(msg)
 	m := undeclared.FindStringSubmatch(msg)
-	if m == nil {
-		return prose(msg)
-	}
 	lines := strings.Split(text, "\n")
-	name := ""
-	if f.line <= len(lines) {
-		if r := []rune(lines[f.line-1]); f.col <= len(r) {
-			name = dotted.FindString(string(r[f.col-1:]))
+	if m == nil || f.line > len(lines) {
+		return f
+	}
+	r := []rune(lines[f.line-1])
+	col := min(f.col, len(r)+1)
+	if col <= len(r) && r[col-1] == '.' { // of a.b the place is the dot
+		for col > 1 && (r[col-2] == '.' || r[col-2] == '_' || unicode.IsLetter(r[col-2]) || unicode.IsDigit(r[col-2])) {
+			col--
 		}
 	}
+	name := dotted.FindString(string(r[col-1:]))
+	if name != m[1] && !strings.HasPrefix(name, m[1]+".") { // a function
+		return f
+	}
+	f.col = col
 	switch {
 	case m[1] == "item":
-		return "there is no item in a rule without each"
-	case m[1] == "params" && strings.HasPrefix(name, "params."):
-		return fmt.Sprintf("the rule has no param %q", strings.Split(name, ".")[1])
-	case name != m[1] && !strings.HasPrefix(name, m[1]+"."): // a function
-		return prose(msg)
-	}
-	if n := strict.Nearest(name, s.e.names); n != "" {
-		return fmt.Sprintf("unknown fact %q: did you mean %q?", name, n)
+		f.msg = "there is no item in a rule without each"
+		return f
+	case strings.HasPrefix(name, "params."):
+		f.msg = fmt.Sprintf("the rule has no param %q", strings.Split(name, ".")[1])
+		return f
 	}
 	parts := strings.SplitN(name, ".", 3)
-	if n := strict.Nearest(strings.Join(parts[:min(2, len(parts))], "."), s.e.names); n != "" {
-		return fmt.Sprintf("unknown fact %q: did you mean %q?", name, n)
+	name = strings.Join(parts[:min(2, len(parts))], ".")
+	f.msg = fmt.Sprintf("unknown fact %q", name)
+	if n := strict.Nearest(name, s.e.names); n != "" {
+		f.msg += fmt.Sprintf(": did you mean %q?", n)
 	}
-	return fmt.Sprintf("unknown fact %q", name)
+	return f
 }
 
 // state is what the expressions of a rule are evaluated over.

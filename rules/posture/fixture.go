@@ -141,7 +141,7 @@ func (b *Book) Test(ctx context.Context, keep func(*Rule) bool, emit func(TestRu
 			continue
 		}
 		for _, t := range r.tests {
-			failure := b.runTest(ctx, r, t)
+			failure := b.runTest(ctx, r.shipped(), t)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -160,14 +160,11 @@ func (b *Book) runTest(ctx context.Context, r *Rule, t *test) string {
 	return t.check(res)
 }
 
-// evalTest evaluates a rule over facts with what else a test says. Tests see
-// the params that are built in, not those of a site.
+// evalTest evaluates a rule over facts with what else a test says.
 func (b *Book) evalTest(ctx context.Context, r *Rule, t *test, facts Fixed) (Result, error) {
+	b.compile(r)
 	under := *r
 	under.Params = slices.Clone(r.Params)
-	for i := range under.Params {
-		under.Params[i].Value = under.Params[i].Default
-	}
 	if t.params != nil {
 		for _, k := range t.params.Keys() {
 			under.changeParam(k, t.params.Get(k.Text()))

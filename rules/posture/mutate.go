@@ -24,6 +24,7 @@ type Weakness struct {
 // of each passing one must make it fail, and with any comparison of the rule
 // negated some test must go red. The book must have been loaded with Tests.
 func (b *Book) Weaknesses(ctx context.Context, r *Rule) (out []Weakness, err error) {
+	r = r.shipped()
 	for _, t := range r.tests {
 		if t.want != Fail && t.want != Pass {
 			continue

@@ -34,6 +34,16 @@ type Rule struct {
 	at    nodes
 	tests []*test
 	prog  *program
+	plain *Rule // a built-in that a site changed: as it is built in
+}
+
+// shipped is the rule as it came, without what a site file changed: its tests
+// are about that.
+func (r *Rule) shipped() *Rule {
+	if r.plain != nil {
+		return r.plain
+	}
+	return r
 }
 
 // Case is a severity for a condition.
@@ -99,7 +109,7 @@ func parseRule(n *strict.Node, set string, builtin bool) *Rule {
 	source := func(key string, at **strict.Node) string {
 		*at = n.Get(key)
 		s := (*at).Source()
-		if (*at).IsText() && strings.TrimSpace(s) == "" {
+		if (*at).IsText() && strings.TrimSpace((*at).Text()) == "" {
 			(*at).Errorf("an empty expression")
 		}
 		return s
@@ -263,6 +273,10 @@ func (r *Rule) change(n *strict.Node) {
 		}
 	}
 	n.Get("id")
+	if r.plain == nil {
+		before := *r
+		r.plain = &before
+	}
 	if s := n.Get("severity"); s != nil {
 		r.Severity, r.Cases, r.at.cases = severity(s), nil, nil
 	}
