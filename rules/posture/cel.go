@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -21,23 +19,7 @@ import (
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
 
-	"intact/scanner/strict"
-)
-
-// Limits of one rule. A step is about one operation on one value.
-const (
-	maxCost   = 5_000_000 // steps, of all its expressions and subjects
-	maxMemory = 64 << 20  // bytes of values at a time, as CEL estimates them
-	maxNodes  = 4000      // of one expression
-)
-
-// want is the type that an expression must give.
-type want string
-
-const (
-	wantBool want = "bool"
-	wantText want = "string"
-	wantList want = "list"
+	"intact/rules"
 )
 
 // engine compiles expressions. It is built for a list of kinds and used from
@@ -175,22 +157,19 @@ type expr struct {
 	constant bool     // depends on nothing that is read
 }
 
-// fault is an error at a place of an expression, both counted from 1.
-type fault struct {
-	line, col int
-	msg       string
-}
-
 // compile checks an expression. With varies it must depend on facts.
 func (s *scope) compile(text string, w want, varies bool) (*expr, []fault) {
 	a, issues := s.env.Compile(strings.TrimRight(text, "\n"))
 	if issues.Err() != nil {
 		var out []fault
 		for _, e := range issues.Errors() {
-			out = append(out, s.explain(text, fault{e.Location.Line(), e.Location.Column() + 1, ""}, e.Message))
+			out = append(out, explain(text, fault{e.Location.Line(), e.Location.Column() + 1, ""}, e.Message, s.e.names))
 		}
 		slices.SortFunc(out, func(a, b fault) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		return nil, slices.Compact(out)
+	}
+	if f := unbounded(a.NativeRep()); f != nil {
+		return nil, f
 	}
 	x := &expr{scope: s, ast: a, constant: true}
 	for _, r := range a.NativeRep().ReferenceMap() {
@@ -218,63 +197,48 @@ func (s *scope) compile(text string, w want, varies bool) (*expr, []fault) {
 	return x, nil
 }
 
-func article(w want) string {
-	if w == wantList {
-		return "a list"
-	}
-	return string(w)
+// unbounded refuses calls whose result can be so large that the memory for it
+// is taken before anything counts it.
+func unbounded(a *ast.AST) (out []fault) {
+	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.CallKind {
+			return
+		}
+		at := a.SourceInfo().GetStartLocation(e.ID())
+		f := fault{line: at.Line(), col: at.Column() + 1}
+		call := e.AsCall()
+		literal := func(x ast.Expr) (string, bool) {
+			if x.Kind() != ast.LiteralKind {
+				return "", false
+			}
+			s, ok := x.AsLiteral().(types.String)
+			return string(s), ok
+		}
+		switch call.FunctionName() {
+		case "replace":
+			f.msg = "rules have no replace"
+		case "join":
+			if len(call.Args()) == 1 {
+				if s, ok := literal(call.Args()[0]); !ok || len(s) > 16 {
+					f.msg = "the separator of join must be a short literal"
+				}
+			}
+		case "format":
+			if _, ok := literal(call.Target()); !ok {
+				f.msg = "what format fills in must be a literal"
+			}
+		}
+		if f.msg != "" {
+			out = append(out, f)
+		}
+	}))
+	return out
 }
 
 func (s *scope) program(a *cel.Ast) (cel.Program, error) {
 	return s.env.Program(a,
 		cel.EvalOptions(cel.OptPartialEval|cel.OptTrackCost|cel.OptTrackMemory|cel.OptOptimize),
 		cel.CostLimit(maxCost), cel.MemoryLimit(maxMemory), cel.InterruptCheckFrequency(100))
-}
-
-var (
-	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
-	dotted     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*`)
-)
-
-// explain says in the words of rules what CEL says in its own, and where the
-// name begins that it is about.
-func (s *scope) explain(text string, f fault, msg string) fault {
-	if before, _, ok := strings.Cut(msg, " expecting "); ok && strings.HasPrefix(msg, "Syntax error") {
-		msg = before
-	}
-	f.msg = prose(msg)
-	m := undeclared.FindStringSubmatch(msg)
-	lines := strings.Split(text, "\n")
-	if m == nil || f.line > len(lines) {
-		return f
-	}
-	r := []rune(lines[f.line-1])
-	col := min(f.col, len(r)+1)
-	if col <= len(r) && r[col-1] == '.' { // of a.b the place is the dot
-		for col > 1 && (r[col-2] == '.' || r[col-2] == '_' || unicode.IsLetter(r[col-2]) || unicode.IsDigit(r[col-2])) {
-			col--
-		}
-	}
-	name := dotted.FindString(string(r[col-1:]))
-	if name != m[1] && !strings.HasPrefix(name, m[1]+".") { // a function
-		return f
-	}
-	f.col = col
-	switch {
-	case m[1] == "item":
-		f.msg = "there is no item in a rule without each"
-		return f
-	case strings.HasPrefix(name, "params."):
-		f.msg = fmt.Sprintf("the rule has no param %q", strings.Split(name, ".")[1])
-		return f
-	}
-	parts := strings.SplitN(name, ".", 3)
-	name = strings.Join(parts[:min(2, len(parts))], ".")
-	f.msg = fmt.Sprintf("unknown fact %q", name)
-	if n := strict.Nearest(name, s.e.names); n != "" {
-		f.msg += fmt.Sprintf(": did you mean %q?", n)
-	}
-	return f
 }
 
 // state is what the expressions of a rule are evaluated over.
@@ -293,23 +257,14 @@ func newState(now time.Time, params []Param) *state {
 }
 
 // set makes a fact known, or unknown, to expressions.
-func (st *state) set(k Kind, f Fact, ok bool) error {
-	if !ok {
+func (st *state) set(k Kind, f Fact) error {
+	if f.Status != rules.OK {
 		st.unknown = append(st.unknown, cel.AttributePattern(k.Name))
 		return nil
 	}
-	if got := reflect.TypeOf(f.Rows); got != reflect.SliceOf(k.Row) {
-		return fmt.Errorf("fact %s has rows of type %v, not []%v", k.Name, got, k.Row)
-	}
-	st.vars[k.Name] = f.Rows
-	if k.Single {
-		v := reflect.ValueOf(f.Rows)
-		if v.Len() != 1 {
-			return fmt.Errorf("fact %s has %d rows, not one", k.Name, v.Len())
-		}
-		st.vars[k.Name] = v.Index(0).Interface()
-	}
-	return nil
+	v, err := k.value(f)
+	st.vars[k.Name] = v
+	return err
 }
 
 // outcome is what an expression gave: a value, or the facts without which
@@ -319,8 +274,6 @@ type outcome struct {
 	unknown []string
 	err     error
 }
-
-var errCost = errors.New("cancelled: it costs too much")
 
 // eval never panics. An error is that of the rule; where ctx is done it is the
 // context's own.
@@ -379,15 +332,11 @@ func (o outcome) items() []ref.Val {
 
 // itemText is the evidence that an element is.
 func itemText(v ref.Val) string {
-	n := v.Value()
-	if t := reflect.TypeOf(n); t != nil && (t.Kind() == reflect.Struct && t != timeType || t == wordsMap) {
-		return rowText(n)
+	if row := v.Value(); isRow(row) {
+		return rowText(row)
 	}
-	s := v.ConvertToType(types.StringType)
-	if t, ok := s.(types.String); ok {
-		return string(t)
-	}
-	return fmt.Sprint(n)
+	s, _ := v.ConvertToType(types.StringType).(types.String)
+	return string(s)
 }
 
 // negations are the comparisons whose negation is another one.
@@ -396,12 +345,6 @@ var negations = map[string]string{
 	operators.Less: operators.GreaterEquals, operators.GreaterEquals: operators.Less,
 	operators.LessEquals: operators.Greater, operators.Greater: operators.LessEquals,
 	operators.In: "",
-}
-
-// mutant is an expression with one comparison negated.
-type mutant struct {
-	expr *expr
-	at   fault // the place, and which comparison it is
 }
 
 // mutants returns one for each comparison in an expression that compiles.

@@ -139,7 +139,7 @@ func (j *judgement) learn(ctx context.Context, needs []string) bool {
 		}
 		f := j.in.Facts.Fact(ctx, name)
 		j.facts[name] = f
-		if err := j.st.set(j.kinds[name], f, f.Status == rules.OK); err != nil {
+		if err := j.st.set(j.kinds[name], f); err != nil {
 			j.end(Error, prose(err.Error()))
 			return false
 		}

@@ -163,6 +163,12 @@ func appendRow(b []byte, v reflect.Value) []byte {
 	return fmt.Appendf(b, "%q", fmt.Sprint(v))
 }
 
+// isRow tells rows from the other values that an item can be.
+func isRow(v any) bool {
+	t := reflect.TypeOf(v)
+	return t != nil && (t.Kind() == reflect.Struct && t != timeType || t == wordsMap)
+}
+
 // rowText is the evidence that a row is: what the baseline compares of it, or
 // all of it.
 func rowText(row any) string {
@@ -170,6 +176,21 @@ func rowText(row any) string {
 		return c.Compared()
 	}
 	return string(appendRow(nil, reflect.ValueOf(row)))
+}
+
+// value is the fact as expressions have it: a list of rows, or the one row.
+func (k Kind) value(f Fact) (any, error) {
+	if got := reflect.TypeOf(f.Rows); got != reflect.SliceOf(k.Row) {
+		return nil, fmt.Errorf("fact %s has rows of type %v, not []%v", k.Name, got, k.Row)
+	}
+	if !k.Single {
+		return f.Rows, nil
+	}
+	v := reflect.ValueOf(f.Rows)
+	if v.Len() != 1 {
+		return nil, fmt.Errorf("fact %s has %d rows, not one", k.Name, v.Len())
+	}
+	return v.Index(0).Interface(), nil
 }
 
 // decodeRows reads what a fixture gives for a kind, into the type that the
