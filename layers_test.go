@@ -51,7 +51,7 @@ var edges = map[string][]string{
 	"rules/updates":   {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
-	"rules/posture":  {"rules", "rules/facts", "scanner/strict", "scanner/digest"},
+	"rules/posture": {"rules", "rules/facts", "scanner/strict", "scanner/digest"},
 
 	"rules/derived": {"rules", "baseline/diff", "scanner/entry", "scanner/digest", "scanner/strict", "scanner/unpack"},
 

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -148,6 +146,9 @@ func (e *engine) scope(params []Param, each *expr) (*scope, error) {
 	return &scope{e: e, env: env, params: params, item: each != nil}, nil
 }
 
+// itemKinds are what a rule can judge one by one.
+var itemKinds = []types.Kind{types.StructKind, types.StringKind, types.IntKind, types.BoolKind, types.TimestampKind}
+
 // expr is a compiled expression.
 type expr struct {
 	scope    *scope
@@ -183,10 +184,11 @@ func (s *scope) compile(text string, w want, varies bool) (*expr, []fault) {
 	slices.Sort(x.needs)
 	x.needs = slices.Compact(x.needs)
 	x.constant = x.constant && len(x.needs) == 0
-	got := a.OutputType()
-	switch {
+	switch got := a.OutputType(); {
 	case w == wantList && got.Kind() != types.ListKind, w != wantList && got.String() != string(w):
 		return nil, []fault{{1, 1, fmt.Sprintf("must give %s, gives %s", article(w), got)}}
+	case w == wantList && !slices.Contains(itemKinds, got.Parameters()[0].Kind()):
+		return nil, []fault{{1, 1, fmt.Sprintf("must give a list of rows, texts or numbers, gives %s", got)}}
 	case varies && x.constant:
 		return nil, []fault{{1, 1, "gives the same on every host: it depends on no fact"}}
 	}
@@ -339,14 +341,6 @@ func itemText(v ref.Val) string {
 	return string(s)
 }
 
-// negations are the comparisons whose negation is another one.
-var negations = map[string]string{
-	operators.Equals: operators.NotEquals, operators.NotEquals: operators.Equals,
-	operators.Less: operators.GreaterEquals, operators.GreaterEquals: operators.Less,
-	operators.LessEquals: operators.Greater, operators.Greater: operators.LessEquals,
-	operators.In: "",
-}
-
 // mutants returns one for each comparison in an expression that compiles.
 func (s *scope) mutants(text string, w want) (out []mutant, err error) {
 	text = strings.TrimRight(text, "\n")
@@ -367,7 +361,7 @@ func (s *scope) mutants(text string, w want) (out []mutant, err error) {
 		if op := negations[call.FunctionName()]; op != "" {
 			n.SetKindCase(f.NewCall(n.ID(), op, call.Args()...))
 		} else {
-			n.SetKindCase(f.NewCall(n.ID(), operators.LogicalNot, f.NewCall(1<<41+n.ID(), operators.In, call.Args()...)))
+			n.SetKindCase(f.NewCall(n.ID(), "!_", f.NewCall(1<<41+n.ID(), "@in", call.Args()...)))
 		}
 		checked, issues := s.env.Check(parsed)
 		if issues.Err() != nil {

@@ -92,3 +92,9 @@ type mutant struct {
 	expr *expr
 	at   fault // the place, and which comparison it is
 }
+
+// negations are the comparisons and their negations, as CEL names them; "" where
+// it has no name for it.
+var negations = map[string]string{
+	"_==_": "_!=_", "_!=_": "_==_", "_<_": "_>=_", "_>=_": "_<_", "_<=_": "_>_", "_>_": "_<=_", "@in": "",
+}
