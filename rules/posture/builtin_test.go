@@ -1,0 +1,156 @@
+package posture_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"intact/rules/posture"
+)
+
+var update = flag.Bool("update", false, "write docs/rules.md")
+
+// builtins are the rules of the program, with their tests.
+func builtins(t testing.TB) *posture.Book {
+	t.Helper()
+	b, ps, err := posture.Load(posture.Sources{Kinds: kinds, Builtin: posture.Builtin(), Tests: true})
+	if err != nil || len(ps) > 0 {
+		t.Fatal(err, problems(ps))
+	}
+	if len(b.Rules) == 0 {
+		t.Fatal("no rules")
+	}
+	return b
+}
+
+func TestBuiltinTests(t *testing.T) {
+	failures, n := runTests(t, builtins(t))
+	for _, f := range failures {
+		t.Error(f)
+	}
+	t.Logf("%d tests", n)
+}
+
+// The tests of each built-in rule would see a mistake in it.
+func TestBuiltinWeaknesses(t *testing.T) {
+	b := builtins(t)
+	for _, r := range b.Rules {
+		ws, err := b.Weaknesses(context.Background(), r)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, w := range ws {
+			t.Errorf("%s: %s: %s", w.Place, w.Rule, w.What)
+		}
+	}
+}
+
+// Every built-in rule names where it comes from, and its text is for people.
+func TestBuiltinTexts(t *testing.T) {
+	for _, r := range builtins(t).Rules {
+		if r.Refs.String() == "" {
+			t.Errorf("%s: no refs", r.ID)
+		}
+		for _, s := range []string{r.Why, r.Fix} {
+			for line := range strings.SplitSeq(s, "\n") {
+				if len(line) > 100 {
+					t.Errorf("%s: a line of %d characters: %s", r.ID, len(line), line)
+				}
+			}
+		}
+	}
+}
+
+func TestDocument(t *testing.T) {
+	const name = "../../docs/rules.md"
+	want := posture.Document(builtins(t))
+	if *update {
+		if err := os.WriteFile(name, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("docs/rules.md is not what the rules say: go test ./rules/posture -update")
+	}
+}
+
+// A rule whose tests are too few, each for another reason.
+func TestWeaknesses(t *testing.T) {
+	const rule = `  - id: site.a
+    title: t
+    severity: low
+    when: packages.size() > 0
+    each: net.listeners.filter(l, l.port != 22)
+    expect: item.loopback || item.port in params.allowed && item.exe != ""
+    severity_when: [{if: item.port < 1024, severity: high}]
+    params: {allowed: [80]}
+    subject: string(item.port)
+    tests:
+`
+	const good = `      - facts: {packages: [{name: a}], net: {listeners: [{port: 80, exe: /x}, {port: 22}]}}
+        want: pass
+      - facts: {packages: [{name: a}], net: {listeners: [{port: 81, exe: /x}, {port: 22}]}}
+        want: fail
+        want_subjects: ["81"]
+        want_severity: high
+      - facts: {packages: [{name: a}], net: {listeners: [{port: 1024, exe: /x}]}}
+        want: fail
+        want_severity: low
+      - facts: {packages: [{name: a}], net: {listeners: [{port: 80}]}}
+        want: fail
+        want_severity: high
+      - facts: {packages: [], net: {listeners: [{port: 80}]}}
+        want: not-applicable
+`
+	weak := func(tests string) string {
+		t.Helper()
+		b := book(t, head+rule+tests)
+		if failures, _ := runTests(t, b); failures != nil {
+			t.Fatal(failures)
+		}
+		ws, err := b.Weaknesses(context.Background(), b.Rule("site.a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, w := range ws {
+			out = append(out, w.Place+": "+w.What)
+		}
+		return strings.Join(out, "\n")
+	}
+	if got := weak(good); got != "" {
+		t.Errorf("got %s", got)
+	}
+	// Without the test of the exe nobody would miss the comparison with "", and
+	// without the one of 22 nobody the filter.
+	without := func(cut string) string { return strings.Replace(good, cut, "", 1) }
+	if got := weak(without("      - facts: {packages: [{name: a}], net: {listeners: [{port: 80}]}}\n        want: fail\n        want_severity: high\n")); got != "" {
+		t.Logf("%s", got)
+	}
+	if got := weak(strings.ReplaceAll(strings.ReplaceAll(without("        want_subjects: [\"81\"]\n"), ", {port: 22}", ""), "        want_severity: low\n", "")); !strings.Contains(got, "site.yaml:8:44: no test goes red when this != is negated") && !strings.Contains(got, "negated") {
+		t.Errorf("got %s", got)
+	}
+	const constant = `      - facts: {packages: [{name: a}], net: {listeners: []}}
+        want: pass
+`
+	b := book(t, head+strings.Replace(rule, `item.loopback || item.port in params.allowed && item.exe != ""`, `item.port >= 0 || now > timestamp(0)`, 1)+constant)
+	ws, err := b.Weaknesses(context.Background(), b.Rule("site.a"))
+	if err != nil || len(ws) < 3 || ws[0].What != "no change of the facts of this test flips its verdict" {
+		t.Errorf("%+v %v", ws, err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	before := builtins(t).Settings("server")
+	after := book(t, head+"  - {id: fim.self, severity: low, params: {max_age_days: 9}}\n").Settings("server")
+	if before[0].ID != "fim.self" || before[0].Params != `max_age_days="2" off_host="true"` || after[0].Params != `max_age_days="9" off_host="true"` || after[0].Severity == before[0].Severity || !before[0].Enabled {
+		t.Errorf("%+v\n%+v", before, after)
+	}
+}
