@@ -239,8 +239,8 @@ func unbounded(a *ast.AST) (out []fault) {
 
 func (s *scope) program(a *cel.Ast) (cel.Program, error) {
 	return s.env.Program(a,
-		cel.EvalOptions(cel.OptPartialEval|cel.OptTrackCost|cel.OptTrackMemory|cel.OptOptimize),
-		cel.CostLimit(maxCost), cel.MemoryLimit(maxMemory), cel.InterruptCheckFrequency(100))
+		cel.EvalOptions(cel.OptPartialEval|cel.OptTrackCost|cel.OptOptimize),
+		cel.CostLimit(maxCost), cel.InterruptCheckFrequency(100))
 }
 
 // state is what the expressions of a rule are evaluated over.
@@ -293,7 +293,7 @@ func (x *expr) eval(ctx context.Context, st *state) outcome {
 	}
 	if c, ok := errors.AsType[interpreter.EvalCancelledError](err); ok && c.Cause != interpreter.ContextCancelled || st.cost > maxCost {
 		st.cost = max(st.cost, maxCost+1)
-		return outcome{err: fmt.Errorf("%w (over %d steps, or over %d MiB)", errCost, maxCost, maxMemory>>20)}
+		return outcome{err: fmt.Errorf("%w (over %d steps)", errCost, maxCost)}
 	}
 	if err != nil {
 		return outcome{err: errors.New(prose(err.Error()))}

@@ -10,11 +10,11 @@ import (
 	"intact/scanner/strict"
 )
 
-// Limits of one rule. A step is about one operation on one value.
+// Limits of one rule. A step is about one operation on one value, or ten
+// characters of a text.
 const (
-	maxCost   = 1_000_000 // steps, of all its expressions and subjects
-	maxMemory = 64 << 20  // bytes of values at a time, as CEL estimates them
-	maxNodes  = 4000      // of one expression
+	maxCost  = 1_000_000 // steps, of all its expressions and subjects
+	maxNodes = 4000      // of one expression
 )
 
 var errCost = errors.New("cancelled: it costs too much")
