@@ -81,6 +81,43 @@ func TestDocument(t *testing.T) {
 	}
 }
 
+// The files that docs/waivers.md shows are good ones.
+func TestDocsWaivers(t *testing.T) {
+	page, err := os.ReadFile("../../docs/waivers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(page), "```")
+	n := 0
+	for i := 1; i < len(blocks); i += 2 {
+		text, ok := strings.CutPrefix(blocks[i], "yaml\n")
+		switch {
+		case !ok:
+			continue
+		case strings.HasPrefix(text, "intact: "+posture.Format):
+			b := book(t, text)
+			if failures, tests := runTests(t, b); failures != nil || tests < 3 {
+				t.Errorf("%d tests: %v", tests, failures)
+			}
+		default:
+			w, ps := posture.ParseWaivers(posture.File{Name: "w.yaml", Text: []byte(text)}, day, func(string) bool { return true })
+			if ps != nil || len(w.List) != 1 || len(w.Attestations) != 1 {
+				t.Error(problems(ps))
+			}
+		}
+		n++
+	}
+	if n != 2 {
+		t.Errorf("%d files", n)
+	}
+	// Every key of a rule is on the page.
+	for _, r := range posture.Keys() {
+		if !strings.Contains(string(page), "`"+r+"`") {
+			t.Errorf("docs/waivers.md does not say what %s is", r)
+		}
+	}
+}
+
 // A rule whose tests are too few, each for another reason.
 func TestWeaknesses(t *testing.T) {
 	const rule = `  - id: site.a

@@ -84,6 +84,9 @@ var (
 	changeKeys = []string{"id", "params", "severity", "enabled"}
 )
 
+// Keys returns the keys that a rule can have.
+func Keys() []string { return slices.Clone(ruleKeys) }
+
 var (
 	setName   = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 	ruleID    = regexp.MustCompile(`^[a-z][a-z0-9]*\.[a-z0-9]+(-[a-z0-9]+)*$`)
