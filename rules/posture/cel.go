@@ -155,6 +155,7 @@ type expr struct {
 	ast      *cel.Ast
 	prog     cel.Program
 	needs    []string // kinds of facts, sorted
+	once     []string // those that are named in one place only
 	constant bool     // depends on nothing that is read
 }
 
@@ -175,13 +176,14 @@ func (s *scope) compile(text string, w want, varies bool) (*expr, []fault) {
 	x := &expr{scope: s, ast: a, constant: true}
 	for _, r := range a.NativeRep().ReferenceMap() {
 		if _, ok := s.e.kinds[r.Name]; ok {
-			x.needs = append(x.needs, r.Name)
+			x.needs = append(x.needs, r.Name) // once for each place
 		}
 		if r.Name == "now" || r.Name == "item" && s.item {
 			x.constant = false
 		}
 	}
 	slices.Sort(x.needs)
+	x.once = onlyOnce(x.needs)
 	x.needs = slices.Compact(x.needs)
 	x.constant = x.constant && len(x.needs) == 0
 	switch got := a.OutputType(); {

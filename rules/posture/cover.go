@@ -89,7 +89,7 @@ func (c *Cover) apply(r *Result) {
 		return
 	}
 	if r.Verdict != Unknown && r.Verdict != Error {
-		complete := !slices.ContainsFunc(r.Subjects, func(s Subject) bool { return s.Verdict == Unknown || s.Verdict == Error })
+		complete := r.Partial == "" && !slices.ContainsFunc(r.Subjects, func(s Subject) bool { return s.Verdict == Unknown || s.Verdict == Error })
 		if complete {
 			c.Judged(r.ID)
 		}

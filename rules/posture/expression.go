@@ -87,6 +87,16 @@ func explain(text string, f fault, msg string, names []string) fault {
 	return f
 }
 
+// onlyOnce returns what a sorted list has once.
+func onlyOnce(sorted []string) (out []string) {
+	for i, s := range sorted {
+		if (i == 0 || sorted[i-1] != s) && (i+1 == len(sorted) || sorted[i+1] != s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // mutant is an expression with one comparison negated.
 type mutant struct {
 	expr *expr

@@ -139,6 +139,11 @@ func (j *judgement) learn(ctx context.Context, needs []string) bool {
 		}
 		f := j.in.Facts.Fact(ctx, name)
 		j.facts[name] = f
+		if f.Status != rules.OK && slices.Contains(j.prog.partial, name) && j.kinds[name].rows(f) > 0 {
+			_, why := j.unknown([]string{name})
+			j.res.Partial = strings.TrimPrefix(j.res.Partial+"; "+why, "; ")
+			f.Status = rules.OK
+		}
 		if err := j.st.set(j.kinds[name], f); err != nil {
 			j.end(Error, prose(err.Error()))
 			return false
@@ -309,6 +314,9 @@ func (j *judgement) finish() {
 		s.Evidence = clip(all, maxEvidence)
 	}
 	slices.SortFunc(j.res.Subjects, func(a, b Subject) int { return strings.Compare(a.Name, b.Name) })
-	j.res.Verdict = Pass
+	j.res.Verdict, j.res.Reason = Pass, ""
+	if j.res.Partial != "" {
+		j.res.Verdict, j.res.Reason = Unknown, j.res.Partial
+	}
 	j.res.settle()
 }

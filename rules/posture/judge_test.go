@@ -98,6 +98,55 @@ func TestUnknownParts(t *testing.T) {
 	}
 }
 
+// Rows that were read before something went wrong are judged where each is
+// judged by itself, and only there: they may fail, and never pass.
+func TestPartial(t *testing.T) {
+	in := func(rows ...pkg) posture.Input {
+		f := known(rows...)
+		f.Status, f.Reason = rules.Failed, "half of it"
+		return posture.Input{Facts: posture.Fixed{"packages": f, "net.listeners": known[listener]()}}
+	}
+	const why = "packages: failed, half of it"
+	for name, tt := range map[string]struct {
+		lines []string
+		rows  []pkg
+		want  posture.Verdict
+		names string
+	}{
+		"fails":         {[]string{"each: packages", `expect: item.name != "a"`, "subject: item.name"}, []pkg{{Name: "a"}, {Name: "b"}}, posture.Fail, "fail a"},
+		"filtered":      {[]string{`each: packages.filter(p, p.name != "x")`, `expect: item.name != "a" || net.listeners.size() > 0`}, []pkg{{Name: "a"}}, posture.Fail, "fail"},
+		"would pass":    {[]string{"each: packages", `expect: item.name != "a"`}, []pkg{{Name: "b"}}, posture.Unknown, ""},
+		"no rows":       {[]string{"each: packages", `expect: item.name != "a"`}, nil, posture.Unknown, ""},
+		"twice in each": {[]string{`each: packages.filter(p, !packages.exists(q, q.name == p.name + "2"))`, `expect: item.name != "a"`}, []pkg{{Name: "a"}}, posture.Unknown, ""},
+		"in expect":     {[]string{"each: packages", `expect: item.name != "a" && packages.size() == 1`, "subject: item.name"}, []pkg{{Name: "a"}}, posture.Unknown, ""},
+		"in when":       {[]string{"when: packages.size() == 1", "each: packages", `expect: item.name != "a"`}, []pkg{{Name: "a"}}, posture.Unknown, ""},
+		"of the host":   {[]string{`expect: packages.size() == 0`}, []pkg{{Name: "a"}}, posture.Unknown, "unknown host"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := judge(t, book(t, one(tt.lines...)), in(tt.rows...))["site.a"]
+			var names []string
+			for _, s := range r.Subjects {
+				names = append(names, string(s.Verdict)+" "+s.Name)
+			}
+			got := strings.Join(names, ", ")
+			if name == "filtered" {
+				got, _, _ = strings.Cut(got, " ")
+			}
+			if r.Verdict != tt.want || got != tt.names || r.Verdict == posture.Unknown && r.Reason != why || r.Verdict == posture.Fail && r.Partial != why {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	// A waiver of what fails does not make the rest known.
+	b := book(t, one("each: packages", `expect: item.name != "a"`, "subject: item.name"))
+	w, _ := waivers(t, "intact: waivers/v1\nwaivers: [{rule: site.a, subject: '*', until: 2026-07-01, reason: the old clients, by: alice}]\n")
+	x := in(pkg{Name: "a"})
+	x.Waivers = posture.NewCover(w, day)
+	if r := judge(t, b, x)["site.a"]; r.Verdict != posture.Unknown || r.Subjects[0].Verdict != posture.Waived {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A rule on an image that needs the running host asks for no fact.
 func TestNeedsLive(t *testing.T) {
 	b := book(t, one("needs_live: true", "expect: packages.size() == 0"))

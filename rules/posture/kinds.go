@@ -178,6 +178,14 @@ func rowText(row any) string {
 	return string(appendRow(nil, reflect.ValueOf(row)))
 }
 
+// rows is how many rows were read, 0 where they are none of the kind.
+func (k Kind) rows(f Fact) int {
+	if reflect.TypeOf(f.Rows) != reflect.SliceOf(k.Row) || k.Single {
+		return 0
+	}
+	return reflect.ValueOf(f.Rows).Len()
+}
+
 // value is the fact as expressions have it: a list of rows, or the one row.
 func (k Kind) value(f Fact) (any, error) {
 	if got := reflect.TypeOf(f.Rows); got != reflect.SliceOf(k.Row) {

@@ -184,6 +184,7 @@ type program struct {
 	when, each, expect, subject, message, evidence *expr // nil where there is none
 	cases                                          []*expr
 	needs                                          []string // of all of them
+	partial                                        []string // kinds of which some rows are better than none
 	broken                                         bool
 }
 
@@ -233,6 +234,11 @@ func (b *Book) compile(r *Rule) *program {
 		p.cases = append(p.cases, one(inner, "severity_when", c.If, r.at.cases[i], wantBool, true))
 	}
 	slices.Sort(p.needs)
+	if p.each != nil {
+		// What each alone names, and once, it goes through: a row that is there
+		// fails or not whatever the others are.
+		p.partial = slices.DeleteFunc(onlyOnce(p.needs), func(k string) bool { return !slices.Contains(p.each.once, k) })
+	}
 	p.needs = slices.Compact(p.needs)
 	p.broken = p.broken || p.expect == nil
 	return p

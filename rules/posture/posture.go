@@ -47,7 +47,9 @@ const (
 )
 
 // Fact is what is known of one kind. Rows are those that were read; with a
-// Status other than rules.OK they are not all, and rules do not see them.
+// Status other than rules.OK they are not all. Rules see them then only where
+// they judge each row by itself: one unreadable file hides no finding about
+// another. Such a rule fails or is unknown, it does not pass.
 type Fact struct {
 	Rows   any // []Row, Row being the type of the kind
 	Status rules.Status
@@ -111,6 +113,7 @@ type Result struct {
 	Verdict  Verdict   // the gravest of its subjects: fail, error, unknown, waived, pass
 	Reason   string    // of unknown, error, not-applicable; no control characters
 	Subjects []Subject // those that do not pass
+	Partial  string    // why there may be more subjects: a fact was read in part; "" if these are all
 	Judged   int       // how many there are, those that pass included
 	Cost     uint64    // steps that it took
 }
@@ -121,6 +124,10 @@ var gravest = [...]Verdict{Fail, Error, Unknown, Waived, Pass, NotApplicable}
 // settle fills verdict and reason from the subjects.
 func (r *Result) settle() {
 	for _, v := range gravest {
+		if v == Waived && r.Partial != "" {
+			r.Verdict, r.Reason = Unknown, r.Partial // what is not known may not be waived
+			return
+		}
 		for i := range r.Subjects {
 			if r.Subjects[i].Verdict == v {
 				r.Verdict, r.Reason = v, r.Subjects[i].Reason
