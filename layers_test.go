@@ -40,16 +40,17 @@ var edges = map[string][]string{
 	"baseline/seal":      {"scanner/strict"},
 	"baseline":           {"scanner", "scanner/entry", "scanner/digest", "baseline/diff", "baseline/statement", "baseline/seal"},
 
-	"rules":           {"baseline/diff", "scanner/entry"},
-	"rules/integrity": {"rules", "baseline/diff", "scanner/entry"},
-	"rules/facts":     {"rules", "scanner/dirfd"},
-	"rules/pkgdb":     {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "rules/pkgdb/deb822", "scanner/entry", "scanner/digest"},
-	"rules/pkgdb/rpm": {"rules/pkgdb/pgp", "scanner/entry"},
-	"rules/pkgdb/pgp": {},
-	"rules/hashlist":  {},
-	"rules/packages":  {"rules", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry"},
-	"rules/updates":   {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
-	"rules/expect":    {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
+	"rules":               {"baseline/diff", "scanner/entry"},
+	"rules/integrity":     {"rules", "baseline/diff", "scanner/entry"},
+	"rules/facts":         {"rules", "scanner/dirfd"},
+	"rules/facts/sockets": {"rules", "rules/facts"},
+	"rules/pkgdb":         {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "rules/pkgdb/deb822", "scanner/entry", "scanner/digest"},
+	"rules/pkgdb/rpm":     {"rules/pkgdb/pgp", "scanner/entry"},
+	"rules/pkgdb/pgp":     {},
+	"rules/hashlist":      {},
+	"rules/packages":      {"rules", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry"},
+	"rules/updates":       {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
+	"rules/expect":        {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
 	"rules/posture": {"rules", "rules/facts", "scanner/strict", "scanner/digest"},
 
@@ -101,7 +102,7 @@ var owners = map[string][]string{
 	"go.etcd.io/bbolt":                {"baseline"},
 	"github.com/urfave/cli/v2":        {"cmd/internal/cli"},
 	"golang.org/x/crypto":             {"baseline/seal"},
-	"golang.org/x/sys":                {"scanner/...", "baseline/...", "cmd/internal/app/...", "benchmarks/..."},
+	"golang.org/x/sys":                {"scanner/...", "baseline/...", "rules/facts/...", "cmd/internal/app/...", "benchmarks/..."},
 	"github.com/rogpeppe/go-internal": {"cmd/internal/cli", "cmd/intact"},
 }
 

@@ -1,0 +1,133 @@
+package facts
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxAbout bounds what is read of one small file of a process.
+const maxAbout = 1 << 20
+
+// Read returns a small file of a process, as status or cgroup. More than 1 MiB
+// is an error.
+func (p *Process) Read(name string) ([]byte, error) {
+	f, err := p.dir.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s of process %d: %w", name, p.PID, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxAbout+1))
+	if err == nil && len(b) > maxAbout {
+		err = errors.New("longer than 1 MiB")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s of process %d: %w", name, p.PID, err)
+	}
+	return b, nil
+}
+
+// UID returns the effective user id of a process (proc_pid_status(5)).
+func (p *Process) UID() (uint32, error) {
+	b, err := p.Read("status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(b) {
+		if rest, ok := bytes.CutPrefix(line, []byte("Uid:")); ok {
+			if f := bytes.Fields(rest); len(f) == 4 {
+				if n, err := strconv.ParseUint(string(f[1]), 10, 32); err == nil {
+					return uint32(n), nil
+				}
+			}
+		}
+	}
+	return 0, fmt.Errorf("status of process %d: no effective user id", p.PID)
+}
+
+// Unit returns the systemd unit that a process runs in, by its control group
+// (cgroups(7)): the innermost service, socket, scope or mount of the system;
+// "" where it is in none. Whoever may write to a control group chooses its name.
+func (p *Process) Unit() (string, error) {
+	b, err := p.Read("cgroup")
+	if err != nil {
+		return "", err
+	}
+	return parseUnit(b), nil
+}
+
+// parseUnit reads cgroup of a process: lines of hierarchy:controllers:path.
+func parseUnit(b []byte) string {
+	for line := range bytes.Lines(b) {
+		_, rest, ok := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(":"))
+		controllers, path, ok2 := bytes.Cut(rest, []byte(":"))
+		if !ok || !ok2 || len(controllers) > 0 && string(controllers) != "name=systemd" {
+			continue
+		}
+		unit := ""
+		for part := range strings.SplitSeq(string(path), "/") {
+			switch filepath.Ext(part) {
+			case ".service", ".socket", ".scope", ".mount":
+				unit = part
+			}
+		}
+		if unit != "" {
+			return unit
+		}
+	}
+	return ""
+}
+
+// Exe is the program of a process.
+type Exe struct {
+	Path    string // what the kernel makes of its path; of another root it is relative to that
+	Deleted bool   // no name leads to the file any more, or another file has its name
+	Memory  bool   // it never had a name: memfd_create(2)
+	Foreign bool   // it is seen in another mount namespace than ours
+}
+
+// Exe tells what a process runs. A kernel thread has none: the error wraps
+// fs.ErrNotExist.
+func (p *Process) Exe() (e Exe, err error) {
+	dir, err := p.Dir()
+	if err != nil {
+		return e, fmt.Errorf("exe of process %d: %w", p.PID, err)
+	}
+	defer dir.Close()
+	if e.Path, err = p.Link("exe"); err != nil {
+		return e, fmt.Errorf("exe of process %d: %w", p.PID, err)
+	}
+	var running, named unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), "exe", &running, 0); err != nil {
+		return e, fmt.Errorf("exe of process %d: %w", p.PID, err)
+	}
+	e.Memory = running.Nlink == 0 && strings.HasPrefix(e.Path, "/memfd:")
+	ours, err1 := os.Readlink("/proc/self/ns/mnt")
+	theirs, err2 := p.Link("ns/mnt")
+	e.Foreign = err1 != nil || err2 != nil || ours != theirs
+	if running.Nlink == 0 {
+		e.Deleted, e.Path = true, strings.TrimSuffix(e.Path, " (deleted)")
+		return e, nil
+	}
+	// Through its own root the path is looked up as the process would.
+	err = unix.Fstatat(int(dir.Fd()), "root"+e.Path, &named, 0)
+	switch {
+	case err == nil:
+		e.Deleted = named.Dev != running.Dev || named.Ino != running.Ino
+	case errors.Is(err, syscall.ENOENT):
+		e.Deleted = true
+		e.Path = strings.TrimSuffix(e.Path, " (deleted)") // a name that a hard link of the file outlived
+	case !errors.Is(err, fs.ErrPermission):
+		return e, fmt.Errorf("exe of process %d: %w", p.PID, err)
+	}
+	return e, nil
+}
