@@ -44,6 +44,7 @@ var edges = map[string][]string{
 	"rules/integrity":      {"rules", "baseline/diff", "scanner/entry"},
 	"rules/facts":          {"rules", "scanner/dirfd"},
 	"rules/facts/sockets":  {"rules", "rules/facts"},
+	"rules/facts/units":    {"rules", "rules/facts", "scanner/digest", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/accounts": {"rules", "rules/facts", "scanner/dirfd", "scanner/entry"},
 	"rules/pkgdb":          {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "rules/pkgdb/deb822", "scanner/entry", "scanner/digest"},
 	"rules/pkgdb/rpm":      {"rules/pkgdb/pgp", "scanner/entry"},
