@@ -13,7 +13,7 @@ const head = "intact: rules/v1\nset: site\nrules:\n"
 // load returns everything that is wrong with files of a site.
 func load(t testing.TB, texts ...string) string {
 	t.Helper()
-	s := posture.Sources{Kinds: kinds, Builtin: posture.Builtin(), Tests: true}
+	s := posture.Sources{Kinds: kinds, Builtin: fimOnly(), Tests: true}
 	for i, text := range texts {
 		s.Site = append(s.Site, posture.File{Name: string(rune('a'+i)) + ".yaml", Text: []byte(text)})
 	}
@@ -212,7 +212,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		b, ps, err := posture.Load(posture.Sources{Kinds: kinds, Builtin: posture.Builtin(), Site: []posture.File{{Name: "f.yaml", Text: text}}, Tests: true})
+		b, ps, err := posture.Load(posture.Sources{Kinds: kinds, Builtin: fimOnly(), Site: []posture.File{{Name: "f.yaml", Text: text}}, Tests: true})
 		if err != nil {
 			t.Fatal(err)
 		}

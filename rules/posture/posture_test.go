@@ -50,6 +50,11 @@ var kinds = append(posture.OwnKinds(),
 	posture.Kind{Name: "sysctl", Row: reflect.TypeFor[map[string]string](), Single: true},
 )
 
+// fimOnly are the built-in rules that need no collector.
+func fimOnly() []posture.File {
+	return slices.DeleteFunc(posture.Builtin(), func(f posture.File) bool { return f.Name != "builtin/fim.yaml" })
+}
+
 func known[T any](rows ...T) posture.Fact {
 	return posture.Fact{Rows: append([]T{}, rows...), Status: rules.OK}
 }
@@ -62,7 +67,7 @@ func unknown(s rules.Status, reason string) posture.Fact {
 // the lack of tests.
 func book(t testing.TB, text string) *posture.Book {
 	t.Helper()
-	b, ps, err := posture.Load(posture.Sources{Kinds: kinds, Builtin: posture.Builtin(), Site: []posture.File{{Name: "site.yaml", Text: []byte(text)}}, Tests: true})
+	b, ps, err := posture.Load(posture.Sources{Kinds: kinds, Builtin: fimOnly(), Site: []posture.File{{Name: "site.yaml", Text: []byte(text)}}, Tests: true})
 	if err != nil {
 		t.Fatal(err)
 	}
