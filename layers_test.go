@@ -54,7 +54,8 @@ var edges = map[string][]string{
 	"rules/updates":        {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/expect":         {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
-	"rules/posture": {"rules", "rules/facts", "scanner/strict", "scanner/digest"},
+	"rules/posture":    {"rules", "rules/facts", "scanner/strict", "scanner/digest"},
+	"rules/facts/sshd": {"rules/facts", "rules", "scanner/dirfd", "scanner/entry"},
 
 	"rules/derived": {"rules", "baseline/diff", "scanner/entry", "scanner/digest", "scanner/strict", "scanner/unpack"},
 
