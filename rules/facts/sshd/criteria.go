@@ -1,9 +1,9 @@
 package sshd
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,6 +24,9 @@ type criterion struct {
 
 // criteria are the tests of one Match line; all must hold.
 type criteria []criterion
+
+// maxTests is more than anybody writes; sshd has no limit.
+const maxTests = 64
 
 var errMatch = errors.New("bad Match condition")
 
@@ -58,7 +61,9 @@ func parseCriteria(args []string) (criteria, error) {
 		if err := c.check(); err != nil {
 			return nil, err
 		}
-		out = append(out, c)
+		if out = append(out, c); len(out) > maxTests {
+			return nil, fmt.Errorf("%w: over %d tests", errMatch, maxTests)
+		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: no test", errMatch)
@@ -97,6 +102,16 @@ func quoted(s string) string {
 		return strconv.Quote(s)
 	}
 	return s
+}
+
+// brief is a text as it stands, or its beginning and its digest: a line may have
+// megabytes, and stands in every row that is below it.
+func brief(s string) string {
+	const enough = 512
+	if len(s) <= enough {
+		return s
+	}
+	return fmt.Sprintf("%s… (SHA-256 %x)", s[:enough/2], sha256.Sum256([]byte(s)))
 }
 
 // everyone reports a Match line that holds always.
@@ -149,9 +164,4 @@ func (t criterion) group(c *Client) tri {
 		}
 	}
 	return got
-}
-
-// kinds returns the kinds of tests in cs that are on the list.
-func (cs criteria) has(kinds ...string) bool {
-	return slices.ContainsFunc(cs, func(c criterion) bool { return slices.Contains(kinds, c.kind) })
 }

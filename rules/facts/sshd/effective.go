@@ -26,7 +26,7 @@ type visit func(n *line, force tri, scope []*line)
 // Match lines counts, and for each client, where only what stands below Match
 // lines that hold counts, and then wins over the rest.
 func (c *Config) walk(client *Client, v visit) {
-	w := walker{client: client, visit: v, budget: maxLines}
+	w := walker{client: client, visit: v, budget: c.budget}
 	active := yes
 	if client != nil {
 		active = no
@@ -240,6 +240,10 @@ func (c *Config) assembled(o *option, v Value) Value {
 	given := strings.Split(list[1:], ",")
 	if list[0] != '-' && strings.ContainsAny(list, "*?!") {
 		v.Known, v.Unknown = false, "a pattern stands for all algorithms that the release has"
+		return v
+	}
+	if len(given) > 1000 {
+		v.Known, v.Unknown = false, "the list is too long"
 		return v
 	}
 	switch list[0] {

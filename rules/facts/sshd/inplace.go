@@ -15,7 +15,7 @@ func (l *loader) inPlace() {
 	var methods *line
 	c.walk(nil, func(n *line, force tri, scope []*line) {
 		if force == no && (!n.opt.inMatch || n.opt.name == "subsystem" && c.version.before(9, 5)) {
-			l.problem(n.at, "%q may not stand below %q", n.spelled, "Match "+scope[len(scope)-1].tests.String())
+			l.problem(n.at, "%q may not stand below %q", n.spelled, "Match "+scope[len(scope)-1].text)
 		}
 		if n.opt.name == "authenticationmethods" {
 			if slices.Contains(n.args, "any") && (methods != nil || len(n.args) > 1) {

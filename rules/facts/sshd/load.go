@@ -18,11 +18,12 @@ import (
 // What is read is bounded. sshd itself has no limits but the depth; a host that
 // needs more than these is not one that anybody understands.
 const (
-	maxDepth = 16       // of Include, sshd's own limit
-	maxFile  = 8 << 20  // bytes of one file
-	maxBytes = 32 << 20 // bytes of all files
-	maxLines = 50_000   // directives, counted again for each time that their file is included
-	maxNames = 100_000  // names looked at for patterns of Include
+	maxDepth  = 16      // of Include, sshd's own limit
+	maxFile   = 4 << 20 // bytes of one file
+	maxBytes  = 8 << 20 // bytes of all files
+	maxLines  = 50_000  // directives, counted again for each time that their file is included
+	maxBroken = 2000    // directives that are looked at where a limit was reached: sshd refuses what is such
+	maxNames  = 100_000 // names looked at for patterns of Include
 )
 
 // MainFile is where sshd looks, and confDir where relative names of Include
@@ -58,7 +59,9 @@ type Config struct {
 	Denied   bool         // a file may not be read by us
 
 	main    *source
+	sources []*source // all of them
 	version Version
+	budget  int    // of directives in one walk
 	command []line // options of the command line, which win
 }
 
@@ -76,6 +79,8 @@ type line struct {
 	args    []string
 	rest    string // behind the keyword, as it stands there
 	tests   criteria
+	text    string    // of tests, see brief
+	each    []string  // of tests but "all", each by itself
 	files   []*source // of Include, in their order
 	bad     bool      // sshd refuses it
 }
@@ -96,21 +101,29 @@ type loader struct {
 // Load reads the configuration that begins with a file, through root alone, as
 // the release reads it; the zero Version is a late one. What is wrong with it is in Problems; err is ctx's only.
 func Load(ctx context.Context, root *dirfd.Root, file string, v Version) (*Config, error) {
-	l := &loader{ctx: ctx, root: root, keys: keywords(), files: map[string]*source{}, globs: map[string][]string{}, conf: &Config{version: v}}
+	l := &loader{ctx: ctx, root: root, keys: keywords(), files: map[string]*source{}, globs: map[string][]string{}, conf: &Config{version: v, budget: maxLines}}
 	l.conf.main = l.file(file)
 	l.measure(l.conf.main, facts.Place{File: file}, 0)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if l.full {
+		l.conf.budget = maxBroken
 	}
 	l.inPlace()
 	return l.conf, nil
 }
 
 func (l *loader) problem(at facts.Place, format string, args ...any) {
-	const enough = 1000
-	if len(l.conf.Problems) < enough {
-		l.conf.Problems = append(l.conf.Problems, Problem{at, fmt.Sprintf(format, args...)})
+	const enough, long = 1000, 400
+	if len(l.conf.Problems) >= enough {
+		return
 	}
+	what := fmt.Sprintf(format, args...)
+	if len(what) > long {
+		what = what[:long] + "…"
+	}
+	l.conf.Problems = append(l.conf.Problems, Problem{at, what})
 }
 
 // limit says once that there is too much.
@@ -132,6 +145,7 @@ func (l *loader) file(name string) *source {
 	if s == nil {
 		return nil
 	}
+	l.conf.sources = append(l.conf.sources, s)
 	for i := range s.lines {
 		n := &s.lines[i]
 		if n.opt == nil || n.opt.shape != include || n.bad {

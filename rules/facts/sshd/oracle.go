@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"intact/scanner/dirfd"
+	"intact/scanner/entry"
 )
 
 // The daemon is asked within bounds: it answers in 20 ms and 8 KB.
@@ -118,16 +120,16 @@ func printed(s string) map[string][]string {
 	return out
 }
 
-// trusted reports why the daemon's file had better not be run, "" if it may:
+// untrusted says why the daemon's file had better not be run, "" if it may be:
 // somebody else than root could have written it.
-func trusted(binary string) string {
-	info, err := os.Lstat(binary)
+func untrusted(root *dirfd.Root, binary string) string {
+	s, _, err := stat(root, binary)
 	switch {
 	case err != nil:
 		return err.Error()
-	case !info.Mode().IsRegular():
+	case s.Kind != entry.File:
 		return binary + " is no regular file"
-	case info.Mode().Perm()&0o022 != 0 || owner(info) != 0:
+	case s.Mode&0o022 != 0 || s.UID != 0:
 		return "others than root may write " + binary
 	}
 	return ""

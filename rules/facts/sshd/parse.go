@@ -46,6 +46,12 @@ func (n *line) read() (why string) {
 		if n.tests, err = parseCriteria(args); err != nil {
 			return err.Error()
 		}
+		n.text = brief(n.tests.String())
+		for _, t := range n.tests {
+			if t.kind != "all" {
+				n.each = append(n.each, brief(criteria{t}.String()))
+			}
+		}
 		return ""
 	}
 	if len(args) == 0 || args[0] == "" {
