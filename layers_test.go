@@ -104,7 +104,7 @@ var owners = map[string][]string{
 	"github.com/fsnotify/fsnotify":    {"scanner/watch"},
 	"go.etcd.io/bbolt":                {"baseline"},
 	"github.com/urfave/cli/v2":        {"cmd/internal/cli"},
-	"golang.org/x/crypto":             {"baseline/seal"},
+	"golang.org/x/crypto":             {"baseline/seal", "rules/facts/sshd"},
 	"golang.org/x/sys":                {"scanner/...", "baseline/...", "rules/facts/...", "cmd/internal/app/...", "benchmarks/..."},
 	"github.com/rogpeppe/go-internal": {"cmd/internal/cli", "cmd/intact"},
 }

@@ -1,0 +1,168 @@
+package sshd
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"intact/rules"
+	"intact/rules/facts"
+	"intact/scanner/dirfd"
+)
+
+// startSSHD runs a real daemon on loopback and returns it and its port when it
+// listens. It ends with the test.
+func startSSHD(t *testing.T, config string, args ...string) (*exec.Cmd, int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "ListenAddress 127.0.0.1:%d\nPidFile %s.pid\nHostKey /etc/ssh/ssh_host_ed25519_key\n%s", port, file, config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), Binary, append([]string{"-D", "-e", "-f", file}, args...)...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "Server listening on") {
+			go func() {
+				for lines.Scan() {
+				}
+			}()
+			return cmd, port
+		}
+	}
+	t.Skip("SKIPPED: sshd does not start here: ", lines.Text())
+	return nil, 0
+}
+
+// The daemon that runs is found with its options, and with it whether its files
+// are younger than what it has read.
+func TestRunning(t *testing.T) {
+	realSSHD(t)
+	cmd, _ := startSSHD(t, "", "-o", "UseDNS yes")
+	root, err := dirfd.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	found, err := running(t.Context(), facts.HostProc())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(found, func(d daemon) bool { return d.pid == cmd.Process.Pid })
+	if i < 0 {
+		t.Fatalf("not among %+v", found)
+	}
+	g := parseArgs(found[i].args)
+	if g.file == "" || !slices.Contains(g.lines, "UseDNS yes") || time.Since(found[i].started).Abs() > time.Minute {
+		t.Fatalf("got %+v, %+v", found[i], g)
+	}
+	r := &reader{host: facts.Host{Root: root, Live: true}, opts: &Options{}, given: g}
+	row := func() Server {
+		if status, why := r.load(t.Context()); status != rules.OK {
+			t.Fatalf("%v %s", status, why)
+		}
+		r.facts.Files = r.conf.files(root)
+		return r.describe(found[i:i+1], nil, 0).Rows[0]
+	}
+	if s := row(); !s.Running || !s.Examined || s.Unloaded || !s.LoadedKnown || s.ConfigFile != g.file || !slices.Contains(s.Options, "-o UseDNS yes") {
+		t.Errorf("got %+v", s)
+	}
+	r.contexts(t.Context())
+	if c := r.facts.Contexts; c.Status != rules.OK || !c.Rows[0].UseDNS || c.Rows[0].UseDNSAt != "command line of sshd" || len(c.Rows[0].Disagrees) > 0 {
+		t.Errorf("got %v %s, %+v", c.Status, c.Reason, c.Rows)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(g.file, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if s := row(); !s.Unloaded || s.ConfigNewestIn != g.file {
+		t.Errorf("younger files: got %+v", s)
+	}
+	// After a SIGHUP the pid file is younger than the start.
+	v := r.conf.Effective(nil)["pidfile"]
+	if err := os.Chtimes(v.Lines[0], later, later); err != nil {
+		t.Fatal(err)
+	}
+	if s := row(); s.Unloaded {
+		t.Errorf("loaded again: got %+v", s)
+	}
+}
+
+// A configuration that sshd refuses gives its words and the parser's place, and
+// no value that a rule may use.
+func TestRefused(t *testing.T) {
+	realSSHD(t)
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte("Port 22\nPasswordAuthentication \x1b[31mmaybe\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := dirfd.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	r := &reader{host: facts.Host{Root: root, Live: true}, opts: &Options{}, given: given{file: file, options: []string{"-f", file}}}
+	if status, why := r.load(t.Context()); status != rules.OK {
+		t.Fatalf("%v %s", status, why)
+	}
+	r.contexts(t.Context())
+	c := r.facts.Contexts
+	if c.Status != rules.Failed || !strings.Contains(c.Reason, "line 2: unsupported option") || !strings.Contains(c.Reason, file+":2: PasswordAuthentication:") {
+		t.Errorf("got %v %q", c.Status, c.Reason)
+	}
+}
+
+// A difference between the two is kept, and the daemon is believed.
+func TestDisagreement(t *testing.T) {
+	var c Context
+	c.fill(map[string]Value{
+		"usepam": {Lines: []string{"no"}, Known: true, At: []facts.Place{{File: "/c", Line: 3}}}, "maxsessions": {Lines: []string{"3"}, Known: true}, "allowusers": {Lines: []string{"a"}, Known: true},
+	}, map[string][]string{"usepam": {"yes"}, "maxsessions": {"3"}})
+	if !slices.Equal(c.Disagrees, []string{"allowusers", "usepam"}) || !c.UsePAM || !c.UsePAMKnown || c.MaxSessions != 3 || !c.AllowUsersKnown || c.AllowUsers != nil {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	b := &bounded{limit: 4}
+	fmt.Fprint(b, "abc")
+	fmt.Fprint(b, "def")
+	if b.String() != "abcd" || !b.over {
+		t.Errorf("got %q", b.String())
+	}
+	// What does not answer is given up.
+	slow := filepath.Join(t.TempDir(), "slow")
+	if err := os.WriteFile(slow, []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if _, err := (asks{binary: slow}).ask(ctx, nil); err == nil || time.Since(start) > 10*time.Second {
+		t.Errorf("got %v after %v", err, time.Since(start))
+	}
+}
