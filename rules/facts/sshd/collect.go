@@ -99,7 +99,7 @@ func (r *reader) load(ctx context.Context) (rules.Status, string) {
 	case conf.Absent && missing != nil, r.host.Live && missing != nil:
 		return rules.Absent, "no sshd is installed"
 	case conf.Denied:
-		return rules.Denied, conf.Problems[0].String()
+		return rules.Denied, conf.denied.String()
 	case conf.main == nil:
 		return rules.Failed, conf.Problems[0].String()
 	}

@@ -18,8 +18,9 @@ type Client struct {
 
 // criterion is one test of a Match line.
 type criterion struct {
-	kind string // in lower case
-	arg  string
+	kind   string // in lower case
+	arg    string
+	equals bool // written kind=arg
 }
 
 // criteria are the tests of one Match line; all must hold.
@@ -57,7 +58,7 @@ func parseCriteria(args []string) (criteria, error) {
 			}
 			arg, args = args[0], args[1:]
 		}
-		c := criterion{kind, arg}
+		c := criterion{kind: kind, arg: arg, equals: joined}
 		if err := c.check(); err != nil {
 			return nil, err
 		}

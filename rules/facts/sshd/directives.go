@@ -22,9 +22,6 @@ type Directive struct {
 	Problem       string `cel:"problem"`        // why sshd refuses the line, "" if it does not
 }
 
-// Key identifies a directive by what it says, wherever it stands in its file.
-func (d Directive) Key() string { return d.File + " " + d.Match + " " + d.Option + " " + d.Value }
-
 // Weaker is an option that a Match block makes weaker than it is for everybody.
 type Weaker struct {
 	Option   string `cel:"option"`
@@ -182,6 +179,9 @@ func (c *Config) Directives() []Directive {
 // Weaker returns what Match blocks make weaker than it is without them.
 func (c *Config) Weaker() []Weaker {
 	global := readings{}
+	for i := range c.command {
+		global.take(&c.command[i], yes)
+	}
 	c.walk(nil, func(n *line, force tri, scope []*line) {
 		if len(scope) == 0 {
 			global.take(n, force)

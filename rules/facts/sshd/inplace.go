@@ -3,8 +3,6 @@ package sshd
 import (
 	"slices"
 	"strings"
-
-	"intact/rules/facts"
 )
 
 // inPlace finds what sshd takes elsewhere, but not where it stands: what a Match
@@ -56,15 +54,18 @@ func (l *loader) satisfiable(lists []string) bool {
 	})
 }
 
+// oldTests are those of all releases.
+var oldTests = []string{"all", "user", "group", "host", "address", "localaddress", "localport", "rdomain"}
+
 // newTests says which tests of a Match line the release does not know.
 func (l *loader) newTests(n *line) {
-	if n.bad || !l.conf.version.before(9, 8) {
+	if n.bad || !l.conf.version.before(9, 9) {
 		return
 	}
 	for _, t := range n.tests {
-		if !slices.Contains([]string{"all", "user", "group", "host", "address", "localaddress", "localport", "rdomain"}, t.kind) {
+		if t.equals || !slices.Contains(oldTests, t.kind) {
 			n.bad = true
-			l.problem(facts.Place{File: n.at.File, Line: n.at.Line}, "%q is no test of Match in this release", t.kind)
+			l.problem(n.at, "%q is no test of Match in this release", t.kind)
 		}
 	}
 }

@@ -58,6 +58,7 @@ type Config struct {
 	Absent   bool         // there is no main file
 	Denied   bool         // a file may not be read by us
 
+	denied  Problem
 	main    *source
 	sources []*source // all of them
 	version Version
@@ -124,6 +125,13 @@ func (l *loader) problem(at facts.Place, format string, args ...any) {
 		what = what[:long] + "…"
 	}
 	l.conf.Problems = append(l.conf.Problems, Problem{at, what})
+}
+
+// deny remembers the first thing that may not be read.
+func (l *loader) deny(at facts.Place, err error) {
+	if !l.conf.Denied {
+		l.conf.Denied, l.conf.denied = true, Problem{at, err.Error()}
+	}
 }
 
 // limit says once that there is too much.
@@ -197,7 +205,7 @@ func (l *loader) read(name string) *source {
 	if err != nil {
 		switch {
 		case errors.Is(err, fs.ErrPermission):
-			l.conf.Denied = true
+			l.deny(whole, err)
 		case errors.Is(err, fs.ErrNotExist) && len(l.conf.Files) == 0:
 			l.conf.Absent = true
 		}
@@ -323,7 +331,7 @@ func (l *loader) children(dir, part string, at facts.Place) []string {
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if errors.Is(err, fs.ErrPermission) {
-			l.conf.Denied = true
+			l.deny(at, err)
 		}
 		l.problem(at, "%q: %v", dir, err)
 	}

@@ -104,7 +104,7 @@ var choices = []struct {
 var broken = []string{
 	"NoSuchThing yes", "PasswordAuthentication maybe", "PasswordAuthentication", "PasswordAuthentication yes no", `Banner "x`, "MaxAuthTries many",
 	"Port 0", "Port 65536", "LoginGraceTime 1y", "MaxStartups 5:0:10", "Match", "Match User", "Match all User x", "Match Address 10.0.0.1/8",
-	"Match LocalPort x", "Match Frobnicate x", "AuthenticationMethods any publickey", "StreamLocalBindMask 999", "LogLevel LOUD", "Include",
+	"Match LocalPort x", "Match Frobnicate x", "Match User=root", "AuthenticationMethods any publickey", "StreamLocalBindMask 999", "LogLevel LOUD", "Include",
 }
 
 var matchLines = []string{
