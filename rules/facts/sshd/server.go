@@ -2,10 +2,14 @@ package sshd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,8 +51,12 @@ type daemon struct {
 // connection are sshd-session from 9.8 on.
 const comm = "sshd"
 
+// errHidden says that processes of others are not ours to look at.
+var errHidden = fmt.Errorf("other users' processes: %w", fs.ErrPermission)
+
 // running finds daemons of root that listen, in our own mount namespace: others
-// belong to containers, with files of their own.
+// belong to containers, with files of their own. With errHidden there may be
+// more of them.
 func running(ctx context.Context, proc facts.Proc) ([]daemon, error) {
 	pids, err := proc.PIDs()
 	if err != nil {
@@ -60,6 +68,7 @@ func running(ctx context.Context, proc facts.Proc) ([]daemon, error) {
 	}
 	boot := bootTime(proc)
 	var out []daemon
+	hidden := !slices.Contains(pids, 1) // proc(5), hidepid
 	for _, pid := range pids {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -68,42 +77,53 @@ func running(ctx context.Context, proc facts.Proc) ([]daemon, error) {
 		if err != nil {
 			continue // it ended
 		}
-		if d, ok := listener(p, mine, boot); ok {
-			out = append(out, d)
-		}
+		d, err := listener(p, mine, boot)
 		p.Close()
+		switch {
+		case err == nil:
+			out = append(out, d)
+		case errors.Is(err, fs.ErrPermission):
+			hidden = true
+		}
+	}
+	if hidden {
+		return out, errHidden
 	}
 	return out, nil
 }
 
-func listener(p *facts.Process, mine string, boot int64) (daemon, bool) {
+var errOther = errors.New("another process")
+
+// listener tells whether a process is such a daemon, and how it was started.
+func listener(p *facts.Process, mine string, boot int64) (d daemon, err error) {
 	if p.Name() != comm {
-		return daemon{}, false
-	}
-	exe, err := p.Link("exe")
-	if err != nil || strings.TrimSuffix(exe, " (deleted)") != Binary {
-		return daemon{}, false
-	}
-	if ns, err := p.Link("ns/mnt"); err != nil || ns != mine {
-		return daemon{}, false
-	}
-	status, err := p.ReadFile("status", 64<<10)
-	if err != nil || !bytes.Contains(status, []byte("\nUid:\t0\t0\t")) {
-		return daemon{}, false
+		return d, errOther
 	}
 	line, err := p.ReadFile("cmdline", 256<<10)
 	if err != nil {
-		return daemon{}, false
+		return d, err
 	}
 	args, ok := commandLine(line)
 	if !ok {
-		return daemon{}, false
+		return d, errOther
 	}
-	d := daemon{pid: p.PID, args: args}
+	status, err := p.ReadFile("status", 64<<10)
+	if err != nil || !bytes.Contains(status, []byte("\nUid:\t0\t0\t")) {
+		return d, cmp.Or(err, errOther)
+	}
+	exe, err := p.Link("exe")
+	if err != nil || strings.TrimSuffix(exe, " (deleted)") != Binary {
+		return d, cmp.Or(err, errOther)
+	}
+	ns, err := p.Link("ns/mnt")
+	if err != nil || ns != mine {
+		return d, cmp.Or(err, errOther)
+	}
+	d = daemon{pid: p.PID, args: args}
 	if stat, err := p.ReadFile("stat", 4096); err == nil && boot > 0 {
 		d.started = startOf(stat, boot)
 	}
-	return d, true
+	return d, nil
 }
 
 // commandLine takes the arguments out of what /proc shows: as they were given,
@@ -317,7 +337,11 @@ func (r *reader) describe(found []daemon, err error, examined int) facts.Answer[
 		}
 	}
 	if err != nil {
-		out.Status, out.Reason = rules.Failed, fmt.Sprintf("processes: %v", err)
+		// What is hidden is said field by field: all else is known.
+		out.Reason = err.Error()
+		if !errors.Is(err, errHidden) {
+			out.Status = rules.Failed
+		}
 	}
 	if len(found) == 0 {
 		base.Examined = true
