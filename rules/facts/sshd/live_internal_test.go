@@ -166,3 +166,75 @@ func TestBounds(t *testing.T) {
 		t.Errorf("got %v after %v", err, time.Since(start))
 	}
 }
+
+// On a host with many Match blocks each kind of connection is asked about, the
+// daemon and the parser agree, and it takes a fraction of a second.
+func TestAskedAboutAll(t *testing.T) {
+	realSSHD(t)
+	var b strings.Builder
+	b.WriteString("PasswordAuthentication no\n")
+	for i := range 12 {
+		fmt.Fprintf(&b, "Match User u%d,v%d Address 10.%d.0.0/16\nPasswordAuthentication yes\nMaxAuthTries %d\n", i, i, i, i+1)
+	}
+	b.WriteString("Match Group root,nogroup Host *.example.net\nX11Forwarding yes\nMatch LocalPort 2222\nPermitRootLogin no\n")
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := dirfd.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	v, err := ReadVersion(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := &Options{AccountsKnown: true, Accounts: []Account{{Name: "root", Groups: []string{"root"}}, {Name: "nobody", Groups: []string{"nogroup"}}}}
+	r := &reader{host: facts.Host{Root: root, Live: true}, opts: opts, version: v, given: given{file: file, options: []string{"-f", file}}}
+	if status, why := r.load(t.Context()); status != rules.OK {
+		t.Fatalf("%v %s", status, why)
+	}
+	start := time.Now()
+	r.contexts(t.Context())
+	c := r.facts.Contexts
+	t.Logf("%d connections in %v", len(c.Rows), time.Since(start))
+	if c.Status != rules.OK || c.Via != "sshd -T -C" || len(c.Rows) < 6+12 {
+		t.Fatalf("got %v %s, %d rows", c.Status, c.Reason, len(c.Rows))
+	}
+	passwords, tries := 0, map[int64]bool{}
+	for _, row := range c.Rows {
+		if len(row.Disagrees) > 0 {
+			t.Errorf("%s: %q", row.Label, row.Disagrees)
+		}
+		if row.PasswordAuthentication {
+			passwords++
+		}
+		tries[row.MaxAuthTries] = true
+	}
+	if passwords < 12 || len(tries) < 12 {
+		t.Errorf("passwords in %d contexts, %d values of MaxAuthTries", passwords, len(tries))
+	}
+}
+
+// Whatever this machine's own daemon has, the two agree on it.
+func TestThisHost(t *testing.T) {
+	realSSHD(t)
+	root, err := dirfd.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	f := Collect(t.Context(), facts.Host{Root: root, Live: true}, Options{})
+	if f.Contexts.Status != rules.OK {
+		t.Skipf("SKIPPED: %s", f.Contexts.Reason)
+	}
+	for _, c := range f.Contexts.Rows {
+		if len(c.Disagrees) > 0 {
+			t.Errorf("%s: %q", c.Label, c.Disagrees)
+		}
+	}
+	if len(f.Contexts.Rows) == 0 || len(f.Settings.Rows) < 60 || len(f.Directives.Rows) == 0 || len(f.Files.Rows) == 0 || len(f.Server.Rows) == 0 {
+		t.Errorf("got %+v", f)
+	}
+}

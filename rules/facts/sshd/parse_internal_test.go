@@ -148,6 +148,27 @@ func TestCommandLineWins(t *testing.T) {
 	}
 }
 
+func TestBuiltinByRelease(t *testing.T) {
+	for text, want := range map[string]string{ // ciphers, MACs, key exchanges that are known
+		"OpenSSH_8.4p1 Debian-5+deb11u3": "yyy", "OpenSSH_8.9p1 Ubuntu-3ubuntu0.10": "yyn", "OpenSSH_9.2p1 Debian-2+deb12u10": "yyy",
+		"OpenSSH_9.6p1 Ubuntu-3ubuntu13": "yyy", "OpenSSH_10.0p2 Debian-7": "nnn", "OpenSSH_9.9p1": "nnn", "OpenSSH_7.4p1 Debian-10": "nnn",
+	} {
+		m := versionText.FindSubmatch([]byte("\x00" + text + "\x00"))
+		if m == nil || string(m[0]) != text {
+			t.Errorf("%s: read as %q", text, m)
+			continue
+		}
+		got := ""
+		for _, name := range []string{"ciphers", "macs", "kexalgorithms"} {
+			lines, ok := versionOf(m).builtin(name)
+			got += map[bool]string{true: "y", false: "n"}[ok && len(lines) == 1]
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestStartOf(t *testing.T) {
 	stat := "7 (a) b) S " + strings.Repeat("1 ", 18) + "250 9 9"
 	if got := startOf([]byte(stat), 1000); got.UnixMilli() != 1002_500 {

@@ -76,13 +76,16 @@ func (v Version) before(major, minor int) bool {
 // where they stand last. Checked with 9.2.
 func (v Version) lastWins() bool { return v.before(9, 10) }
 
+// The lists of algorithms, as myproposal.h of the releases has them. Debian and
+// Ubuntu build them in unchanged, but for debian92; of others nobody has looked.
 const (
 	ciphers92 = "chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com"
-	macs72    = "umac-64-etm@openssh.com,umac-128-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha1-etm@openssh.com," +
+	macs76    = "umac-64-etm@openssh.com,umac-128-etm@openssh.com,hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha1-etm@openssh.com," +
 		"umac-64@openssh.com,umac-128@openssh.com,hmac-sha2-256,hmac-sha2-512,hmac-sha1"
-	kex92 = "sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,curve25519-sha256,curve25519-sha256@libssh.org," +
-		"ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512," +
-		"diffie-hellman-group18-sha512,diffie-hellman-group14-sha256"
+	kex82 = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521," +
+		"diffie-hellman-group-exchange-sha256,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,diffie-hellman-group14-sha256"
+	kex90          = "sntrup761x25519-sha512@openssh.com," + kex82
+	kex92          = "sntrup761x25519-sha512," + kex90
 	caSignatures92 = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,sk-ssh-ed25519@openssh.com," +
 		"sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256"
 	keys92 = "ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert-v01@openssh.com,ecdsa-sha2-nistp384-cert-v01@openssh.com," +
@@ -93,7 +96,7 @@ const (
 // debian92 is what Debian 12 builds in, read off its sshd -T on 2026-11-27. Its
 // key exchanges have a name more than upstream's 9.2.
 var debian92 = map[string]string{
-	"ciphers": ciphers92, "macs": macs72, "kexalgorithms": kex92, "casignaturealgorithms": caSignatures92,
+	"ciphers": ciphers92, "macs": macs76, "kexalgorithms": kex92, "casignaturealgorithms": caSignatures92,
 	"hostkeyalgorithms": keys92, "hostbasedacceptedalgorithms": keys92, "pubkeyacceptedalgorithms": keys92,
 	"requiredrsasize": "1024", "ipqos": "lowdelay throughput", "gssapicleanupcredentials": "yes",
 	"gssapistrictacceptorcheck": "yes", "kerberosorlocalpasswd": "yes", "kerberosticketcleanup": "yes",
@@ -109,8 +112,30 @@ func (v Version) builtin(name string) ([]string, bool) {
 			return []string{s}, true
 		}
 	}
+	if list := v.algorithms(name); list != "" {
+		return []string{list}, true
+	}
 	if name == "permitrootlogin" && v.before(7, 0) {
 		return []string{"yes"}, true
 	}
 	return nil, false
+}
+
+// algorithms returns a list that holds for a range of releases, "" if none does.
+func (v Version) algorithms(name string) string {
+	if v.Vendor != "Debian" && v.Vendor != "Ubuntu" {
+		return ""
+	}
+	from := func(major, minor int) bool { return !v.before(major, minor) }
+	switch {
+	case name == "ciphers" && from(7, 6) && v.before(9, 9):
+		return ciphers92
+	case name == "macs" && from(7, 6) && v.before(9, 9):
+		return macs76
+	case name == "kexalgorithms" && from(8, 2) && v.before(8, 5):
+		return kex82
+	case name == "kexalgorithms" && from(9, 0) && v.before(9, 9):
+		return kex90
+	}
+	return ""
 }
