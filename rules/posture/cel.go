@@ -277,6 +277,7 @@ type outcome struct {
 	value   ref.Val
 	unknown []string
 	err     error
+	hidden  bool // it is what known says, and false
 }
 
 // eval never panics. An error is that of the rule; where ctx is done it is the

@@ -72,7 +72,7 @@ func (r *Rule) document(out *bytes.Buffer, needs []string) {
 		fmt.Fprintf(out, "\n*Fix.* %s\n", r.Fix)
 	}
 	out.WriteString("\n```\n")
-	for _, p := range []struct{ key, text string }{{"when", r.When}, {"each", r.Each}, {"expect", r.Expect}} {
+	for _, p := range []struct{ key, text string }{{"when", r.When}, {"each", r.Each}, {"known", r.Known}, {"expect", r.Expect}} {
 		if p.text != "" {
 			fmt.Fprintf(out, "%-7s%s\n", p.key, strings.ReplaceAll(strings.TrimRight(p.text, "\n"), "\n", "\n       "))
 		}
@@ -155,7 +155,7 @@ func (b *Book) Settings(profile string) (out []Setting) {
 			params = append(params, p.Name, paramText(p.Value))
 		}
 		s.Params = string(appendPairs(nil, params...))
-		words := []string{"when", r.When, "each", r.Each, "expect", r.Expect, "subject", r.Subject, "evidence", r.Evidence,
+		words := []string{"when", r.When, "each", r.Each, "known", r.Known, "expect", r.Expect, "subject", r.Subject, "evidence", r.Evidence,
 			"absent", strconv.FormatBool(r.AbsentOK), "live", strconv.FormatBool(r.NeedsLive)}
 		for _, c := range r.Cases {
 			words = append(words, "if", c.If, "severity", c.Severity.String())

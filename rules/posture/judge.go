@@ -188,7 +188,7 @@ func (j *judgement) unknown(names []string) (Verdict, string) {
 // one judges the item that is set, or the host.
 func (j *judgement) one(ctx context.Context, text string, i int, row any) {
 	j.res.Judged++
-	o := j.prog.expect.eval(ctx, j.st)
+	o := j.expect(ctx)
 	if o.isTrue() || ctx.Err() != nil {
 		return
 	}
@@ -214,6 +214,9 @@ func (j *judgement) one(ctx context.Context, text string, i int, row any) {
 	case o.unknown != nil:
 		s.Verdict, s.Reason = j.unknown(o.unknown)
 	}
+	if o.hidden {
+		s.Verdict, s.Reason = Unknown, "what it depends on is not known of this one"
+	}
 	s.Finding = rules.Finding{
 		Set: j.rule.Set, Rule: j.rule.ID, Severity: j.severity(ctx, s.Verdict),
 		Subject: rules.Subject{Kind: j.subjectKind(), Name: s.Name},
@@ -221,6 +224,18 @@ func (j *judgement) one(ctx context.Context, text string, i int, row any) {
 	}
 	s.Finding.RawSeverity = s.Finding.Severity
 	j.add(s, text)
+}
+
+// expect evaluates the rule for the item that is set: what is not known of it
+// makes it neither pass nor fail.
+func (j *judgement) expect(ctx context.Context) outcome {
+	if x := j.prog.known; x != nil {
+		if o := x.eval(ctx, j.st); !o.isTrue() {
+			o.hidden = o.value != nil
+			return o
+		}
+	}
+	return j.prog.expect.eval(ctx, j.st)
 }
 
 // evidenceText is what an evidence expression says; where it says nothing, what

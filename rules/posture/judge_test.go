@@ -83,6 +83,8 @@ func TestUnknownParts(t *testing.T) {
 		"absent":         {[]string{`expect: sysctl["a"] == "b"`}, posture.Unknown, "unknown host"},
 		"absent allowed": {[]string{`expect: sysctl["a"] == "b"`, "absent: not-applicable"}, posture.NotApplicable, "not-applicable host"},
 		"absent and not": {[]string{`expect: sysctl["a"] == net.listeners[0].exe`, "absent: not-applicable"}, posture.Unknown, "unknown host"},
+		"known false":    {[]string{"each: packages", `known: item.name == "a"`, `expect: item.name == "z"`, "subject: item.name"}, posture.Fail, "fail a, unknown b"},
+		"known unknown":  {[]string{"each: packages", `known: net.listeners.size() > 0`, `expect: item.name == "z"`, "subject: item.name"}, posture.Unknown, "unknown a, unknown b"},
 		"error":          {[]string{"each: packages", "expect: item.tags[0].word == item.name", "subject: item.name"}, posture.Error, "error a, error b"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -181,11 +181,11 @@ func (l *loader) tests(r *Rule) {
 
 // program is a rule, compiled.
 type program struct {
-	when, each, expect, subject, message, evidence *expr // nil where there is none
-	cases                                          []*expr
-	needs                                          []string // of all of them
-	partial                                        []string // kinds of which some rows are better than none
-	broken                                         bool
+	when, each, known, expect, subject, message, evidence *expr // nil where there is none
+	cases                                                 []*expr
+	needs                                                 []string // of all of them
+	partial                                               []string // kinds of which some rows are better than none
+	broken                                                bool
 }
 
 // compile fills in the program of a rule. Errors are recorded at its nodes.
@@ -226,6 +226,7 @@ func (b *Book) compile(r *Rule) *program {
 			}
 		}
 	}
+	p.known = one(inner, "known", r.Known, r.at.known, wantBool, true)
 	p.expect = one(inner, "expect", r.Expect, r.at.expect, wantBool, true)
 	p.subject = one(inner, "subject", r.Subject, r.at.subject, wantText, false)
 	p.message = one(inner, "message", r.Message, r.at.message, wantText, false)

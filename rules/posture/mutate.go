@@ -251,6 +251,7 @@ func (b *Book) unseen(ctx context.Context, r *Rule) (out []Weakness, err error) 
 	errs := []error{
 		check(outer, r.When, wantBool, r.at.when, func(q *program, x *expr) { q.when = x }),
 		check(outer, r.Each, wantList, r.at.each, func(q *program, x *expr) { q.each = withNeeds(x, p.each) }),
+		check(inner, r.Known, wantBool, r.at.known, func(q *program, x *expr) { q.known = x }),
 		check(inner, r.Expect, wantBool, r.at.expect, func(q *program, x *expr) { q.expect = x }),
 	}
 	for i, c := range r.Cases {

@@ -16,6 +16,7 @@ type Rule struct {
 	Cases          []Case // the first whose If is true gives the severity instead
 	Why, Fix       string
 	When, Each     string // expressions, "" where there is none
+	Known          string // whether what Expect depends on is known of the item; "" for always
 	Expect         string
 	Subject        string // gives the name of the subject; "" for "host"
 	Message        string // says to people what was found; "" for the title
@@ -72,14 +73,14 @@ type Refs struct {
 
 // nodes are where the parts of a rule stand, for errors.
 type nodes struct {
-	rule, when, each, expect, subject, message, evidence *strict.Node
-	cases                                                []*strict.Node
-	tests                                                *strict.Node
+	rule, when, each, known, expect, subject, message, evidence *strict.Node
+	cases                                                       []*strict.Node
+	tests                                                       *strict.Node
 }
 
 // The keys of a rule, and those of a change to a built-in one.
 var (
-	ruleKeys = []string{"id", "title", "severity", "severity_when", "why", "fix", "when", "each", "expect", "params", "subject",
+	ruleKeys = []string{"id", "title", "severity", "severity_when", "why", "fix", "when", "each", "known", "expect", "params", "subject",
 		"message", "evidence", "refs", "profile", "enabled", "needs_live", "absent", "tests"}
 	changeKeys = []string{"id", "params", "severity", "enabled"}
 )
@@ -118,6 +119,7 @@ func parseRule(n *strict.Node, set string, builtin bool) *Rule {
 		return s
 	}
 	r.When, r.Each = source("when", &r.at.when), source("each", &r.at.each)
+	r.Known = source("known", &r.at.known)
 	n.Need("expect")
 	r.Expect = source("expect", &r.at.expect)
 	r.Subject, r.Message = source("subject", &r.at.subject), source("message", &r.at.message)
