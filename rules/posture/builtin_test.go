@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"intact/rules/facts/accounts"
 	"intact/rules/facts/sockets"
+	"intact/rules/facts/sshd"
 	"intact/rules/posture"
 )
 
@@ -18,6 +20,14 @@ func builtinKinds() []posture.Kind {
 	return append(posture.OwnKinds(),
 		posture.Kind{Name: "net.listeners", Row: reflect.TypeFor[sockets.Listener]()},
 		posture.Kind{Name: "net.interfaces", Row: reflect.TypeFor[sockets.Interface]()},
+		posture.Kind{Name: "accounts.keys", Row: reflect.TypeFor[accounts.AuthorizedKey]()},
+		posture.Kind{Name: "sshd.contexts", Row: reflect.TypeFor[sshd.Context]()},
+		posture.Kind{Name: "sshd.directives", Row: reflect.TypeFor[sshd.Directive]()},
+		posture.Kind{Name: "sshd.weaker", Row: reflect.TypeFor[sshd.Weaker]()},
+		posture.Kind{Name: "sshd.host_keys", Row: reflect.TypeFor[sshd.HostKey]()},
+		posture.Kind{Name: "sshd.files", Row: reflect.TypeFor[sshd.File]()},
+		posture.Kind{Name: "sshd.server", Row: reflect.TypeFor[sshd.Server]()},
+		posture.Kind{Name: "sshd.offers", Row: reflect.TypeFor[sshd.Offer]()},
 	)
 }
 
