@@ -12,6 +12,7 @@ import (
 	"intact/rules/facts/accounts"
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
+	"intact/rules/facts/units"
 	"intact/rules/posture"
 )
 
@@ -20,6 +21,7 @@ func builtinKinds() []posture.Kind {
 	return append(posture.OwnKinds(),
 		posture.Kind{Name: "net.listeners", Row: reflect.TypeFor[sockets.Listener]()},
 		posture.Kind{Name: "net.interfaces", Row: reflect.TypeFor[sockets.Interface]()},
+		posture.Kind{Name: "units.units", Row: reflect.TypeFor[units.Unit]()},
 		posture.Kind{Name: "accounts.keys", Row: reflect.TypeFor[accounts.AuthorizedKey]()},
 		posture.Kind{Name: "sshd.contexts", Row: reflect.TypeFor[sshd.Context]()},
 		posture.Kind{Name: "sshd.directives", Row: reflect.TypeFor[sshd.Directive]()},
