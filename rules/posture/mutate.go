@@ -20,8 +20,8 @@ type Weakness struct {
 }
 
 // Weaknesses asks whether the tests of a rule would see a mistake in it. Some
-// change of the facts of each failing test must make it fail no more, some change
-// of each passing one must make it fail, and with any comparison of the rule
+// change of the facts or params of each failing test must make it fail no more,
+// some change of each passing one must make it fail, and with any comparison of the rule
 // negated some test must go red. The book must have been loaded with Tests.
 func (b *Book) Weaknesses(ctx context.Context, r *Rule) (out []Weakness, err error) {
 	r = r.shipped()
@@ -41,8 +41,19 @@ func (b *Book) Weaknesses(ctx context.Context, r *Rule) (out []Weakness, err err
 	return append(out, more...), err
 }
 
-// flips reports whether a change of the facts of a test flips its verdict.
+// flips reports whether a change of the facts of a test, or that its params are
+// left out, flips its verdict.
 func (b *Book) flips(ctx context.Context, r *Rule, t *test) (bool, error) {
+	flipped := func(res Result) bool {
+		return t.want == Fail && (res.Verdict == Pass || res.Verdict == NotApplicable) || t.want == Pass && res.Verdict == Fail
+	}
+	if t.params != nil {
+		plain := *t
+		plain.params = nil
+		if res, err := b.evalTest(ctx, r, &plain, t.facts); err != nil || flipped(res) {
+			return true, err
+		}
+	}
 	for _, kind := range slices.Sorted(maps.Keys(t.facts)) {
 		f := t.facts[kind]
 		if f.Status != rules.OK {
@@ -55,7 +66,7 @@ func (b *Book) flips(ctx context.Context, r *Rule, t *test) (bool, error) {
 			if err != nil || ctx.Err() != nil {
 				return false, cmpErr(err, ctx.Err())
 			}
-			if t.want == Fail && (res.Verdict == Pass || res.Verdict == NotApplicable) || t.want == Pass && res.Verdict == Fail {
+			if flipped(res) {
 				return true, nil
 			}
 		}
