@@ -51,9 +51,18 @@ var (
 // which it says "not-installed". Whatever is wrong with the database is an error,
 // and no list. A root without a database gives ErrNoDatabase.
 func Installed(ctx context.Context, r Root) (list []Package, err error) {
+	return installed(ctx, r, true)
+}
+
+// Versions is Installed without reading the lists of paths of dpkg: List is zero.
+func Versions(ctx context.Context, r Root) (list []Package, err error) {
+	return installed(ctx, r, false)
+}
+
+func installed(ctx context.Context, r Root, lists bool) (list []Package, err error) {
 	switch kind, a := which(r); {
 	case kind == kindDpkg:
-		list, err = dpkgInstalled(ctx, r)
+		list, err = dpkgInstalled(ctx, r, lists)
 	case kind == kindRPM:
 		list, err = rpmInstalled(ctx, r, nil)
 	case a.State == Unknown:
@@ -78,14 +87,16 @@ func Installed(ctx context.Context, r Root) (list []Package, err error) {
 
 // dpkgInstalled reads the status with its journal, and the lists of the packages in
 // it.
-func dpkgInstalled(ctx context.Context, r Root) (list []Package, err error) {
+func dpkgInstalled(ctx context.Context, r Root, withLists bool) (list []Package, err error) {
 	lists := map[string]bool{}
-	err = r.List(dpkgInfo, func(name string, _ entry.Kind) error {
-		if pkg, ok := packageOf(name, ".list"); ok {
-			lists[pkg] = true
-		}
-		return nil
-	})
+	if withLists {
+		err = r.List(dpkgInfo, func(name string, _ entry.Kind) error {
+			if pkg, ok := packageOf(name, ".list"); ok {
+				lists[pkg] = true
+			}
+			return nil
+		})
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read %q: %w", dpkgInfo, err)
 	}

@@ -77,6 +77,10 @@ func TestInstalled(t *testing.T) {
 	if err != nil || len(held) != 1 || held[0].Status != pkgdb.Held {
 		t.Fatalf("%v, %v", held, err)
 	}
+	got, err = pkgdb.Versions(context.Background(), dpkgTree("Package: d\nStatus: hold ok installed\nArchitecture: i386\nVersion: 3\n", "d", "no list\n"))
+	if err != nil || len(got) != 1 || got[0].Status != pkgdb.Held || got[0].Version != "3" || got[0].List != (digest.Digest{}) {
+		t.Fatalf("versions: %v, %v", got, err)
+	}
 	if _, err := pkgdb.Installed(context.Background(), tree{}); !errors.Is(err, pkgdb.ErrNoDatabase) {
 		t.Fatal(err)
 	}

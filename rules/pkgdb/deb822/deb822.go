@@ -3,7 +3,8 @@
 // file is read stanza by stanza, in memory that is bounded by a stanza.
 //
 // It reads what dpkg and the archives write, no more: no comments, no field
-// twice. Whatever else is found is an error with file and line.
+// twice. Whatever else is found is an error with file and line. Of files that
+// people write, NewHandWritten passes over comments and lines of blanks too.
 package deb822
 
 import (
@@ -125,12 +126,28 @@ type Reader struct {
 	src    *bufio.Reader
 	line   int
 	stanza Stanza
+	hand   bool  // people wrote it
 	err    error // sticks
 }
 
 // NewReader reads r, which errors call name.
 func NewReader(r io.Reader, name string) *Reader {
 	return &Reader{src: bufio.NewReaderSize(r, 64<<10), stanza: Stanza{file: name}}
+}
+
+// NewHandWritten reads r as apt reads what people write: lines that begin with
+// "#" and lines of blanks are passed over.
+func NewHandWritten(r io.Reader, name string) *Reader {
+	in := NewReader(r, name)
+	in.hand = true
+	return in
+}
+
+// Parse reads the only stanza of raw, whose first line is the given one of the
+// file that errors call name.
+func Parse(raw []byte, name string, line int) (*Stanza, error) {
+	in := &Reader{src: bufio.NewReaderSize(bytes.NewReader(raw), len(raw)+1), line: line - 1, stanza: Stanza{file: name}}
+	return in.Next()
 }
 
 // Next reads the next stanza. io.EOF says that there is none.
@@ -182,6 +199,10 @@ func (r *Reader) readLine() (more bool, err error) {
 	if len(line) == 0 {
 		s.buf = s.buf[:start]
 		return false, nil
+	}
+	if r.hand && (line[0] == '#' || len(bytes.TrimSpace(line)) == 0) {
+		s.buf = s.buf[:start]
+		return true, nil
 	}
 	if err := r.take(start, line); err != nil {
 		return false, r.fail(err)

@@ -140,3 +140,26 @@ func BenchmarkReader(b *testing.B) {
 		}
 	}
 }
+
+func TestHandWritten(t *testing.T) {
+	const text = "# c\n\nTypes: deb\n# between\nURIs: a\n#in a field\n  b\n \t\nSuites: s\n\n#c\n"
+	r := deb822.NewHandWritten(strings.NewReader(text), "x.sources")
+	s, err := r.Next()
+	if err != nil || s.Line() != 3 || s.Get("URIs") != "a\n  b" || s.Get("Suites") != "s" {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	if _, err := r.Next(); err != io.EOF {
+		t.Errorf("comments alone are a stanza: %v", err)
+	}
+}
+
+func TestParse(t *testing.T) {
+	s, err := deb822.Parse([]byte("A: 1\nB: 2"), "x", 7)
+	if err != nil || s.Line() != 7 || s.Get("B") != "2" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	var at *deb822.LineError
+	if _, err := deb822.Parse([]byte("A: 1\nb\n"), "x", 7); !errors.As(err, &at) || at.Line != 8 {
+		t.Errorf("got %v", err)
+	}
+}
