@@ -56,6 +56,10 @@ var edges = map[string][]string{
 
 	"rules/posture":    {"rules", "rules/facts", "scanner/strict", "scanner/digest"},
 	"rules/facts/sshd": {"rules/facts", "rules", "scanner/dirfd", "scanner/entry"},
+	"rules/facts/osupdates": {
+		"rules", "rules/facts", "rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/pkgdb/rpm",
+		"scanner/dirfd", "scanner/entry", "scanner/strict", "scanner/unpack",
+	},
 
 	"rules/derived": {"rules", "baseline/diff", "scanner/entry", "scanner/digest", "scanner/strict", "scanner/unpack"},
 

@@ -70,11 +70,11 @@ func (r *Release) take(s *deb822.Stanza) (err error) {
 	if r.Suite == "" && r.Codename == "" {
 		return s.Errorf("Suite", "%w: neither suite nor codename", ErrRelease)
 	}
-	if r.Date, err = parseDate(s.Get("Date")); err != nil {
+	if r.Date, err = ParseDate(s.Get("Date")); err != nil {
 		return s.Errorf("Date", "%w: date %q", ErrRelease, s.Get("Date"))
 	}
 	if until := s.Get("Valid-Until"); until != "" {
-		if r.ValidUntil, err = parseDate(until); err != nil {
+		if r.ValidUntil, err = ParseDate(until); err != nil {
 			return s.Errorf("Valid-Until", "%w: date %q", ErrRelease, until)
 		}
 	}
@@ -103,8 +103,8 @@ func (r *Release) take(s *deb822.Stanza) (err error) {
 	return err
 }
 
-// parseDate reads a date of RFC 2822 in UTC, which archives use alone.
-func parseDate(s string) (time.Time, error) {
+// ParseDate reads a date of RFC 2822 in UTC, which archives use alone.
+func ParseDate(s string) (time.Time, error) {
 	s, ok := strings.CutSuffix(s, " UTC")
 	if !ok {
 		s = strings.TrimSuffix(strings.TrimSuffix(s, " +0000"), " GMT")

@@ -66,6 +66,15 @@ func (s *Stanza) Raw() []byte { return s.buf }
 // Len returns the number of fields.
 func (s *Stanza) Len() int { return len(s.fields) }
 
+// Names lists the names of the fields as they are written, in order.
+func (s *Stanza) Names() []string {
+	out := make([]string, len(s.fields))
+	for i, f := range s.fields {
+		out[i] = string(s.name(f))
+	}
+	return out
+}
+
 func (s *Stanza) name(f field) []byte { return s.buf[f.start:f.colon] }
 
 func (s *Stanza) find(name string) (field, bool) {
