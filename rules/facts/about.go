@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,27 +16,9 @@ import (
 // maxAbout bounds what is read of one small file of a process.
 const maxAbout = 1 << 20
 
-// Read returns a small file of a process, as status or cgroup. More than 1 MiB
-// is an error.
-func (p *Process) Read(name string) ([]byte, error) {
-	f, err := p.dir.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("%s of process %d: %w", name, p.PID, err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxAbout+1))
-	if err == nil && len(b) > maxAbout {
-		err = errors.New("longer than 1 MiB")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s of process %d: %w", name, p.PID, err)
-	}
-	return b, nil
-}
-
 // UID returns the effective user id of a process (proc_pid_status(5)).
 func (p *Process) UID() (uint32, error) {
-	b, err := p.Read("status")
+	b, err := p.ReadFile("status", maxAbout)
 	if err != nil {
 		return 0, err
 	}
@@ -52,39 +32,6 @@ func (p *Process) UID() (uint32, error) {
 		}
 	}
 	return 0, fmt.Errorf("status of process %d: no effective user id", p.PID)
-}
-
-// Unit returns the systemd unit that a process runs in, by its control group
-// (cgroups(7)): the innermost service, socket, scope or mount of the system;
-// "" where it is in none. Whoever may write to a control group chooses its name.
-func (p *Process) Unit() (string, error) {
-	b, err := p.Read("cgroup")
-	if err != nil {
-		return "", err
-	}
-	return parseUnit(b), nil
-}
-
-// parseUnit reads cgroup of a process: lines of hierarchy:controllers:path.
-func parseUnit(b []byte) string {
-	for line := range bytes.Lines(b) {
-		_, rest, ok := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(":"))
-		controllers, path, ok2 := bytes.Cut(rest, []byte(":"))
-		if !ok || !ok2 || len(controllers) > 0 && string(controllers) != "name=systemd" {
-			continue
-		}
-		unit := ""
-		for part := range strings.SplitSeq(string(path), "/") {
-			switch filepath.Ext(part) {
-			case ".service", ".socket", ".scope", ".mount":
-				unit = part
-			}
-		}
-		if unit != "" {
-			return unit
-		}
-	}
-	return ""
 }
 
 // Exe is the program of a process.

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestParseUnit(t *testing.T) {
+func TestParseCgroup(t *testing.T) {
 	for in, want := range map[string]string{
 		"0::/system.slice/ssh.service\n":                                       "ssh.service",
 		"9:name=systemd:/system.slice/a.service/x\n0::/\n":                     "a.service",
@@ -14,7 +14,7 @@ func TestParseUnit(t *testing.T) {
 		"0::/system.slice/system-getty.slice/getty@tty1.service\n":             "getty@tty1.service",
 		"0::/\n": "", "": "", "0:": "", "x": "", "0::/system.slice/with: colon\n.service": "",
 	} {
-		if got := parseUnit([]byte(in)); got != want {
+		if got := ParseCgroup(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}

@@ -112,6 +112,32 @@ func TestProcess(t *testing.T) {
 	}
 }
 
+func TestUnit(t *testing.T) {
+	for text, want := range map[string]string{
+		"0::/system.slice/ssh.service\n":                                       "ssh.service",
+		"12:cpu:/x.service\n1:name=systemd:/system.slice/cron.service\n0::/\n": "cron.service",
+		"0::/user.slice/user-0.slice/user@0.service/app.slice/run-1.scope\n":   "run-1.scope",
+		"0::/\n":                  "",
+		"0::/system.slice\n":      "",
+		"":                        "",
+		"garbage\n0:\n":           "",
+		"0::/.service/\n":         "",
+		"0::/a\x1b.service/b:c\n": "a\x1b.service",
+	} {
+		if got := facts.ParseCgroup(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+	one, err := proc(t, map[string]string{"7/cgroup": "0::/system.slice/a.service\n"}).Process(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	if u, err := one.Unit(); u != "a.service" || err != nil {
+		t.Errorf("got %q, %v", u, err)
+	}
+}
+
 func TestModules(t *testing.T) {
 	p := proc(t, map[string]string{"modules": "ext4 1 2 - Live 0x0\nsnd_hda 5 0 a,b, Live 0x0 (OE)\n", "sys/kernel/osrelease": "6.1.0\n"})
 	got, err := p.Modules()
