@@ -78,7 +78,7 @@ func releaseOfName(name string) (string, bool) {
 // "6.1.0-28-cloud-amd64". Kernels of another flavour are not newer ones of this.
 func flavour(release string) string {
 	for i := range len(release) - 1 {
-		if c := release[i+1] | 0x20; (release[i] == '-' || release[i] == '+') && 'a' <= c && c <= 'z' && !strings.HasPrefix(release[i+1:], "rc") {
+		if c := release[i+1] | 0x20; (release[i] == '-' || release[i] == '+') && 'a' <= c && c <= 'z' && !strings.HasPrefix(release[i+1:], "rc") && !strings.HasPrefix(release[i:], "+bpo") {
 			return release[i+1:]
 		}
 	}
