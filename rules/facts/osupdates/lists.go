@@ -27,12 +27,12 @@ type List struct {
 	Archive    string    `cel:"archive"` // its field Suite
 	Codename   string    `cel:"codename"`
 	Date       time.Time `cel:"date"`        // of the release, which the archive states; the zero time where DateKnown is false
-	DateKnown  bool      `cel:"date_known"`  // of rpm always: there it is the revision of repomd.xml
+	DateKnown  bool      `cel:"date_known"`  // of rpm it is the newest time in repomd.xml
 	ValidUntil time.Time `cel:"valid_until"` // the zero time where it does not say
 	Expires    bool      `cel:"expires"`     // it says until when it is valid
 	Expired    bool      `cel:"expired"`     // it was valid until a time that is past
 	AgeSeconds int64     `cel:"age_seconds"` // since Date, 0 where that is not known
-	Security   bool      `cel:"security"`    // an archive of security updates, by its release
+	Security   bool      `cel:"security"`    // an archive of security updates, by its release; of rpm one that has advisories
 	// SignedByKnown says that a pinned key signed the release; SignedBy names it.
 	// Without pinned keys nothing is known of any signature.
 	SignedBy      string `cel:"signed_by"` // fingerprint, upper-case hex

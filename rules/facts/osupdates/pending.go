@@ -44,6 +44,7 @@ type Update struct {
 // version is one version of a package.
 type version struct {
 	text   string
+	all    bool  // of architecture "all", for apt another one than the same for one architecture
 	from   []int // indexes that have it, in order
 	src    string
 	srcVer string
@@ -98,7 +99,7 @@ func (h *host) pendingDeb(ctx context.Context, pkgs []pkgdb.Package) facts.Answe
 	var rows []Update
 	for _, list := range byName {
 		for _, k := range list {
-			k.add(version{text: k.Version, from: []int{status}, phase: 100})
+			k.add(version{text: k.Version, all: k.Arch == "all", from: []int{status}, phase: 100})
 			rows = append(rows, p.updates(k)...)
 		}
 	}
@@ -181,11 +182,12 @@ func (h *host) readIndex(ctx context.Context, l *lists, i int, byName map[string
 		if !deb.ValidVersion(v) {
 			return s.Errorf("Version", "package %q: %.80q is no version", name, v)
 		}
-		if arch == "all" {
+		ver := versionOf(s, name, v, i)
+		if ver.all = arch == "all"; ver.all {
 			arch = native
 		}
 		for _, k := range byName[name] {
-			if k.arch == arch && !k.add(versionOf(s, name, v, i)) {
+			if k.arch == arch && !k.add(ver) {
 				return s.Errorf("Version", "%w: over %d versions of %q", errTooMany, maxVersions, name)
 			}
 		}
@@ -209,11 +211,11 @@ func versionOf(s *deb822.Stanza, name, v string, from int) version {
 	return out
 }
 
-// add takes a version in; false if there are too many. Of one that is there
+// add takes a version in, with a list of its own of where it is from; false if there are too many. Of one that is there
 // already only where it comes from is new.
 func (k *known) add(v version) bool {
 	for i := range k.versions {
-		if old := &k.versions[i]; old.text == v.text {
+		if old := &k.versions[i]; old.text == v.text && old.all == v.all {
 			if !slices.Contains(old.from, v.from[0]) {
 				old.from = append(old.from, v.from[0])
 			}
@@ -224,6 +226,7 @@ func (k *known) add(v version) bool {
 	if len(k.versions) == maxVersions {
 		return false
 	}
+	v.from = slices.Clone(v.from)
 	k.versions = append(k.versions, v)
 	return true
 }

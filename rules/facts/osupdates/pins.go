@@ -170,6 +170,9 @@ func parsePins(file string, text []byte) (out []pin, err error) {
 		for _, n := range names {
 			p := base
 			if len(names) > 1 || n != "*" {
+				if p.priority == neverPin {
+					return out, st.Errorf("Pin-Priority", "%w: never is for all packages", errPin)
+				}
 				if err := p.about(n); err != nil {
 					return out, st.Errorf("Package", "%w", err)
 				}
@@ -199,7 +202,7 @@ func pinOf(st *deb822.Stanza) (p pin, ok bool, err error) {
 	if prio := st.Get("Pin-Priority"); prio == "never" {
 		p.priority = neverPin
 	} else if p.priority, err = strconv.Atoi(prio); err != nil || p.priority == 0 || p.priority < -1<<15 || p.priority >= 1<<15 {
-		return p, false, nil
+		return p, false, fmt.Errorf("%w: priority %.40q", errPin, prio) // apt does nothing at all then
 	}
 	switch p.kind {
 	case "version":

@@ -79,9 +79,6 @@ func (p *policy) priority(k *known, v *version) int {
 		if pin.name == nil || !p.about(pin, k, v) {
 			continue
 		}
-		if pin.priority == neverPin {
-			return neverPin
-		}
 		if usable {
 			return min(pin.priority, ceiling)
 		}

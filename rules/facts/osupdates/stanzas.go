@@ -18,10 +18,36 @@ const (
 	scanBuffer = 256 << 10
 )
 
+// cut says where the pieces of a list end.
+type cut struct {
+	end  string // what stands between two pieces
+	keep int    // how many bytes of it belong to the piece before
+}
+
+// The pieces of a list of packages of deb, and of those of rpm.
+var (
+	stanzas    = cut{"\n\n", 1}
+	packages   = cut{"</package>", len("</package>")}
+	advisories = cut{"</update>", len("</update>")}
+)
+
 // eachStanza calls do for every stanza whose package is wanted, as it stands in
 // the list, with the line that it begins at. The others are not looked into:
 // a list has a hundred of them for each that is wanted.
 func eachStanza(ctx context.Context, name string, src io.Reader, wanted func(name []byte) bool, do func(raw []byte, line int) error) error {
+	return stanzas.each(ctx, name, src, func(raw []byte, line int) error {
+		pkg, ok := packageName(raw)
+		if !ok || !wanted(pkg) {
+			return nil
+		}
+		skip := len(raw) - len(bytes.TrimLeft(raw, "\n"))
+		return do(raw[skip:], line+skip)
+	})
+}
+
+// each unpacks a list, which errors call name, and calls do for each piece with
+// the line that it begins at.
+func (c cut) each(ctx context.Context, name string, src io.Reader, do func(raw []byte, line int) error) error {
 	head := bufio.NewReaderSize(src, 64<<10)
 	magic, err := head.Peek(unpack.MagicSize)
 	if err != nil && err != io.EOF {
@@ -35,20 +61,20 @@ func eachStanza(ctx context.Context, name string, src io.Reader, wanted func(nam
 		return fmt.Errorf("read %q: %w", name, err)
 	}
 	defer z.Close()
-	err = cutStanzas(ctx, z, wanted, do)
+	err = c.pieces(ctx, z, do)
 	if at := (*deb822.LineError)(nil); err != nil && !errors.As(err, &at) {
 		err = fmt.Errorf("read %q: %w", name, err)
 	}
 	return err
 }
 
-// cutStanzas holds one stanza at a time, or as many as its buffer has room for.
-func cutStanzas(ctx context.Context, in io.Reader, wanted func(name []byte) bool, do func(raw []byte, line int) error) error {
+// pieces holds one piece at a time, or as many as its buffer has room for.
+func (c cut) pieces(ctx context.Context, in io.Reader, do func(raw []byte, line int) error) error {
 	buf := make([]byte, 0, scanBuffer)
-	line, from := 1, 0 // from is where no end was found before
+	line, from := 1, 0 // from is how far no end was found before
 	for end := false; !end; {
-		if err := context.Cause(ctx); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		if len(buf) == cap(buf) {
 			if cap(buf) >= deb822.MaxStanza {
@@ -63,23 +89,16 @@ func cutStanzas(ctx context.Context, in io.Reader, wanted func(name []byte) bool
 		}
 		rest := buf
 		for len(rest) > 0 {
-			i := bytes.Index(rest[from:], []byte("\n\n"))
 			raw := rest
-			switch {
-			case i >= 0:
-				raw = rest[:from+i+1]
-			case !end:
-				from = max(len(rest)-1, 0)
-			}
-			if i < 0 && !end {
+			if i := bytes.Index(rest[from:], []byte(c.end)); i >= 0 {
+				raw = rest[:from+i+c.keep]
+			} else if !end {
+				from = max(len(rest)-len(c.end)+1, 0)
 				break
 			}
 			from = 0
-			if name, ok := packageName(raw); ok && wanted(name) {
-				skip := len(raw) - len(bytes.TrimLeft(raw, "\n"))
-				if err := do(raw[skip:], line+skip); err != nil {
-					return err
-				}
+			if err := do(raw, line); err != nil {
+				return err
 			}
 			line += bytes.Count(raw, []byte("\n"))
 			rest = rest[len(raw):]
