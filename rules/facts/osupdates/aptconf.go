@@ -10,7 +10,8 @@ import (
 
 // Limits of apt.conf(5).
 const (
-	maxSettings = 1 << 16 // values
+	maxSettings = 1 << 14 // values
+	maxClears   = 1 << 12 // "#clear" lines
 	maxDepth    = 64      // of blocks
 	maxIncludes = 10      // of files in files, as apt has it
 	maxTag      = 4096    // bytes of a full name
@@ -22,7 +23,6 @@ var (
 	errBlocks  = errors.New("too many blocks in each other")
 	errJunk    = errors.New("more than a name and a value")
 	errOpenEnd = errors.New("ends amid a statement")
-	errTooMany = errors.New("more than is allowed")
 )
 
 // Setting is one value of apt.conf as apt has it once all files are read.
@@ -36,7 +36,9 @@ type Setting struct {
 // aptConf is the configuration of apt. Names are the same in any case.
 type aptConf struct {
 	settings []Setting
+	at       map[string]int // of settings that are no items of lists, by name in lower case
 	includes int
+	clears   int
 }
 
 // readAptConf reads apt.conf.d and apt.conf in apt's order. A later value of a
@@ -225,6 +227,9 @@ func (p *confParser) apply(text string, opens bool) error {
 func (p *confParser) direct(tag, value string) error {
 	switch tag {
 	case "#clear":
+		if p.conf.clears++; p.conf.clears > maxClears {
+			return fmt.Errorf("%w: over %d lines of #clear", errTooMany, maxClears)
+		}
 		p.conf.clear(value)
 		return nil
 	case "#include":
@@ -237,19 +242,27 @@ func (p *confParser) direct(tag, value string) error {
 
 // set gives a name its value. A name that ends in "::" is one more item.
 func (c *aptConf) set(s Setting) error {
-	if !strings.HasSuffix(s.Name, "::") {
-		for i := range c.settings {
-			if strings.EqualFold(c.settings[i].Name, s.Name) {
-				c.settings[i] = s
-				return nil
-			}
-		}
+	name := strings.ToLower(s.Name)
+	if i, ok := c.at[name]; ok {
+		c.settings[i] = s
+		return nil
 	}
 	if len(c.settings) == maxSettings {
 		return fmt.Errorf("%w: over %d values", errTooMany, maxSettings)
 	}
 	c.settings = append(c.settings, s)
+	c.index(len(c.settings) - 1)
 	return nil
+}
+
+// index makes a setting findable by its name, if it is no item of a list.
+func (c *aptConf) index(i int) {
+	if name := strings.ToLower(c.settings[i].Name); !strings.HasSuffix(name, "::") {
+		if c.at == nil {
+			c.at = map[string]int{}
+		}
+		c.at[name] = i
+	}
 }
 
 // clear forgets a name and all below it.
@@ -260,7 +273,13 @@ func (c *aptConf) clear(name string) {
 			kept = append(kept, s)
 		}
 	}
-	c.settings = kept
+	if len(kept) == len(c.settings) {
+		return
+	}
+	c.settings, c.at = kept, nil
+	for i := range kept {
+		c.index(i)
+	}
 }
 
 // below reports whether a name lies below another.
@@ -270,12 +289,11 @@ func below(name, top string) bool {
 
 // find returns what a name is set to.
 func (c *aptConf) find(name string) (Setting, bool) {
-	for _, s := range c.settings {
-		if strings.EqualFold(s.Name, name) {
-			return s, true
-		}
+	i, ok := c.at[strings.ToLower(name)]
+	if !ok {
+		return Setting{}, false
 	}
-	return Setting{}, false
+	return c.settings[i], true
 }
 
 // items returns the values below a name, of a list or of a block.

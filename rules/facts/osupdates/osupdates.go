@@ -31,9 +31,12 @@ const (
 	maxConfig  = 1 << 20 // of one file that people write
 	maxFiles   = 4096    // in one folder of such files
 	maxNames   = 1 << 17 // in the folder of apt's lists
+	maxRead    = 1 << 30 // of all that one answer reads at once, lists of packages aside
 	maxReasons = 8       // that an answer gives
 	maxReason  = 400     // bytes of one
 )
+
+var errTooMany = errors.New("more than is allowed")
 
 // problems gathers why an answer is not all there is.
 type problems struct {
@@ -93,14 +96,20 @@ func answer[T any](p *problems, rows []T, via string) facts.Answer[T] {
 type host struct {
 	facts.Host
 	problems
+	taken int64 // bytes read
 }
 
 // read returns what a regular file holds, and whether there is such a file.
 func (h *host) read(p entry.Path, limit int64) ([]byte, bool) {
+	if h.taken > maxRead {
+		h.add(fmt.Errorf("read %q: %w: over %d bytes of configuration", p, errTooMany, maxRead))
+		return nil, false
+	}
 	b, err := h.Root.ReadFile(p, limit)
 	if gone(err) {
 		return nil, false
 	}
+	h.taken += int64(len(b))
 	if err != nil {
 		h.add(err)
 		return nil, false

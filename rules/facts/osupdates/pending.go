@@ -98,6 +98,10 @@ func (h *host) pendingDeb(ctx context.Context, pkgs []pkgdb.Package) facts.Answe
 	p.prioritize()
 	var rows []Update
 	for _, list := range byName {
+		if err := context.Cause(ctx); err != nil {
+			h.add(err)
+			break
+		}
 		for _, k := range list {
 			k.add(version{text: k.Version, all: k.Arch == "all", from: []int{status}, phase: 100})
 			rows = append(rows, p.updates(k)...)

@@ -15,7 +15,7 @@ import (
 
 // Limits of apt_preferences(5).
 const (
-	maxPins    = 1 << 14
+	maxPins    = 1 << 10
 	maxPattern = 1024 // bytes of one
 )
 
@@ -59,7 +59,9 @@ func newPattern(s string) (*pattern, error) {
 	expr := ""
 	switch {
 	case len(s) > 1 && s[0] == '/' && s[len(s)-1] == '/':
-		expr = s[1 : len(s)-1]
+		if expr = s[1 : len(s)-1]; strings.Contains(expr, "{") { // a few bytes of it can ask for gigabytes
+			return nil, fmt.Errorf("%w: pattern %.80q counts repetitions, which is not read here", errPin, s)
+		}
 	case strings.ContainsAny(s, `*[?\`):
 		expr = globExpr(s)
 	default:
