@@ -178,25 +178,31 @@ func (h *host) readIndex(ctx context.Context, l *lists, i int, byName map[string
 	defer f.Close()
 	wanted := func(name []byte) bool { return byName[string(name)] != nil }
 	return eachStanza(ctx, string(x.file), f, wanted, func(raw []byte, line int) error {
-		s, err := deb822.Parse(raw, string(x.file), line)
-		if err != nil {
-			return err
-		}
-		name, arch, v := s.Get("Package"), s.Get("Architecture"), s.Get("Version")
-		if !deb.ValidVersion(v) {
-			return s.Errorf("Version", "package %q: %.80q is no version", name, v)
-		}
-		ver := versionOf(s, name, v, i)
-		if ver.all = arch == "all"; ver.all {
-			arch = native
-		}
-		for _, k := range byName[name] {
-			if k.arch == arch && !k.add(ver) {
-				return s.Errorf("Version", "%w: over %d versions of %q", errTooMany, maxVersions, name)
-			}
-		}
+		h.add(x.take(raw, line, i, byName, native)) // one that is damaged hides no others
 		return nil
 	})
+}
+
+// take gives the installed packages what one stanza has of them.
+func (x *index) take(raw []byte, line, i int, byName map[string][]*known, native string) error {
+	s, err := deb822.Parse(raw, string(x.file), line)
+	if err != nil {
+		return err
+	}
+	name, arch, v := s.Get("Package"), s.Get("Architecture"), s.Get("Version")
+	if !deb.ValidVersion(v) {
+		return s.Errorf("Version", "package %q: %.80q is no version", name, v)
+	}
+	ver := versionOf(s, name, v, i)
+	if ver.all = arch == "all"; ver.all {
+		arch = native
+	}
+	for _, k := range byName[name] {
+		if k.arch == arch && !k.add(ver) {
+			return s.Errorf("Version", "%w: over %d versions of %q", errTooMany, maxVersions, name)
+		}
+	}
+	return nil
 }
 
 // versionOf reads the fields that matter to the choice.
