@@ -130,7 +130,11 @@ func rpmRepository(file string, s, def *section) Repository {
 	r := Repository{Kind: "rpm", Suite: s.name, Enabled: truth(s.value("enabled", "1"), true), File: file, Line: int64(s.line)}
 	for _, name := range []string{"metalink", "mirrorlist", "baseurl"} {
 		if v, ok := s.get(name); ok {
-			r.URI = v
+			each := strings.Fields(v)
+			for i := range each {
+				each[i] = withoutSecrets(each[i])
+			}
+			r.URI = strings.Join(each, " ")
 		}
 	}
 	// Without any word on it dnf checks no signatures; the distributions say so in [main].
@@ -151,8 +155,10 @@ func rpmRepository(file string, s, def *section) Repository {
 	for _, v := range s.values {
 		switch v.name {
 		case "name", "enabled", "baseurl", "metalink", "mirrorlist":
+		case "username", "password", "proxy_username", "proxy_password":
+			r.Options = append(r.Options, v.name+"=")
 		default:
-			r.Options = append(r.Options, v.name+"="+v.value)
+			r.Options = append(r.Options, v.name+"="+withoutSecrets(v.value))
 		}
 	}
 	return r
