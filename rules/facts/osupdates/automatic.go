@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"intact/rules"
 	"intact/rules/facts"
 	"intact/rules/pkgdb"
 	"intact/scanner/entry"
@@ -82,7 +83,11 @@ type autoReader struct {
 func AutomaticUpdates(ctx context.Context, on facts.Host) facts.Answer[Automatic] {
 	h := &host{Host: on}
 	a := &autoReader{host: h, ctx: ctx}
-	a.pkgs, _ = h.packages(ctx)
+	pkgs, ok := h.packages(ctx)
+	if !ok && h.status == "" {
+		return facts.Answer[Automatic]{Status: rules.Absent, Reason: pkgdb.ErrNoDatabase.Error()}
+	}
+	a.pkgs = pkgs
 	a.conf = h.readAptConf()
 	var rows []Automatic
 	for i := range tools {

@@ -22,7 +22,7 @@ const maxVersions = 4096
 // installed.
 type Update struct {
 	Name      string `cel:"name"`
-	Arch      string `cel:"arch"` // "all" where the installed one has none
+	Arch      string `cel:"arch"` // of the installed one
 	Installed string `cel:"installed"`
 	Candidate string `cel:"candidate"` // what the package manager would install
 	Origin    string `cel:"origin"`    // of the candidate's archive, as its release says

@@ -81,7 +81,7 @@ func rpmFiles(more ...string) map[string]string {
 		baseCache + "repomd.xml":       repomdOf("p-primary.xml.gz", "u-updateinfo.xml.gz"),
 		baseCache + "p-primary.xml.gz": gz(primaryOf("bash x86_64 0:5.2-2", "bash x86_64 0:5.2-3", "bash i686 0:9-9", "vim x86_64 2:9.0-1", "noa noarch 0:2-1", "mod x86_64 0:9-1.module_el8", "other x86_64 0:1-1", "bash src 0:99-1", "same x86_64 0:1-1", "ex x86_64 0:2-1")),
 		baseCache + "u-updateinfo.xml.gz": gz("<updates>" + advisoryOf("security", "RHSA-1", "Moderate", "bash", "x86_64", "5.2-2") + advisoryOf("security", "RHSA-2", "Important", "bash", "x86_64", "5.2-3") +
-			advisoryOf("bugfix", "RHBA-3", "Critical", "vim", "x86_64", "9.0-1") + advisoryOf("security", "RHSA-4", "Low", "noa", "noarch", "1-1") + advisoryOf("security", "RHSA-5", "Critical", "ex", "x86_64", "2-1") + "</updates>"),
+			advisoryOf("bugfix", "RHBA-3", "Critical", "vim", "x86_64", "9.0-1") + advisoryOf("security", "RHSA-4", "Low", "noa", "noarch", "1-1") + advisoryOf("security", "RHSA-6", "Low", "noa", "noarch", "3-1") + advisoryOf("security", "RHSA-5", "Critical", "ex", "x86_64", "2-1") + "</updates>"),
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		if out[more[i]] = more[i+1]; more[i+1] == "" {
@@ -167,6 +167,7 @@ func FuzzINI(f *testing.F) {
 // The pieces of a list, put together, are the list, however it is read.
 func FuzzPieces(f *testing.F) {
 	f.Add([]byte("\n\n\nPackage: a\nx\n\n\n\nPackage: b"), 3)
+	f.Add([]byte("abc\n\ndef\n\n"), 3)
 	f.Add([]byte("<a><package x></package>\n<package></package></a>"), 7)
 	f.Fuzz(func(t *testing.T, b []byte, size int) {
 		for _, c := range []cut{stanzas, packages} {
@@ -176,8 +177,8 @@ func FuzzPieces(f *testing.F) {
 				if at != line {
 					t.Errorf("line %d, want %d", at, line)
 				}
-				if len(raw) == 0 {
-					t.Error("an empty piece")
+				if i := bytes.Index(raw, []byte(c.end)); len(raw) == 0 || i >= 0 && i+c.keep != len(raw) {
+					t.Errorf("no piece: %q", raw)
 				}
 				line += bytes.Count(raw, []byte("\n"))
 				out = append(out, raw...)

@@ -102,6 +102,8 @@ func TestPolicy(t *testing.T) {
 			[]string{"a:amd64 1.0>1.0.5 stable-security security", c}},
 		{"pin-origin-site", archive().with(prefs, pinText("*", "origin s.example", "-1")), []string{a, b, "c:amd64 1.1>1.2 stable-security security pinned"}},
 		{"pin-origin-quoted-empty", archive().with(prefs, pinText("*", `origin ""`, "-1")), []string{a, b, c}},
+		{"security-above-candidate", archive().with(sec, packagesOf("a amd64 1.2"), prefs, pinText("*", "origin s.example", "-1")), []string{"a:amd64 1.0>1.1 stable", "a:amd64 1.0>1.2 stable-security security pinned", b}},
+		{"all-is-another", archive().with(main, packagesOf("a amd64 1.1"), sec, packagesOf("a all 1.1"), prefs, pinText("a", "release l=Debian-Security", "-1")), []string{"a:amd64 1.0>1.1 stable security"}},
 		{"pin-never", archive().with(prefs, pinText("*", "release l=Debian-Security", "never")+pinText("c", "version *", "990")), []string{a, b, "c:amd64 1.1>1.2 stable-security security pinned"}},
 		{"pin-version", archive().with(prefs, pinText("a", "version 1.0.*", "900")), []string{"a:amd64 1.0>1.0.5 stable-security security", b, c}},
 		{"pin-glob", archive().with(prefs, pinText("[ab]", "release a=stable", "-5")),
