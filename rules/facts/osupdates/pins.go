@@ -75,9 +75,6 @@ func newPattern(s string) (*pattern, error) {
 	return p, nil
 }
 
-// wild reports whether it may fit several names.
-func (p *pattern) wild() bool { return p != nil && p.re != nil }
-
 func (p *pattern) match(s string) bool {
 	if p.re != nil {
 		return p.re.MatchString(s)

@@ -131,7 +131,11 @@ func FuzzBootVersion(f *testing.F) {
 		if ok != kernelRelease(v.release) || len(v.build) > 512 {
 			t.Errorf("%+v, %v", v, ok)
 		}
-		flavour(v.release)
-		releaseOfName(string(b))
+		if f := flavour(v.release); !strings.HasSuffix(v.release, f) {
+			t.Errorf("%q of %q", f, v.release)
+		}
+		if r, ok := releaseOfName(string(b[:min(len(b), 64)])); ok && !kernelRelease(r) {
+			t.Errorf("%q", r)
+		}
 	})
 }
