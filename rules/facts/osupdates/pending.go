@@ -37,7 +37,8 @@ type Update struct {
 	Held       bool     `cel:"held"`       // dpkg was told to keep the installed one
 	Phased     bool     `cel:"phased"`     // rolled out step by step, and this host is not yet among those that get it
 	// Pinned says that the candidate is a security update that the package manager
-	// does not take: preferences or an excluding option keep it back.
+	// does not take: preferences, an excluding option or a repository of more weight
+	// keep it back. Beside it there may be a row of the one that it takes.
 	Pinned bool `cel:"pinned"`
 }
 

@@ -58,7 +58,7 @@ type rpmKnown struct {
 	evr        rpm.EVR
 	best       rpm.EVR // the candidate
 	from       *cache  // nil: none
-	pinned     rpm.EVR // newest that an option excludes
+	pinned     rpm.EVR // newest that an option excludes, or a repository of more weight shadows
 	pinnedFrom *cache
 	offered    bool  // a repository has some version of it
 	weight     int64 // the priority of the first that has
@@ -90,12 +90,10 @@ func (h *host) pendingRPM(ctx context.Context, pkgs []pkgdb.Package) facts.Answe
 	for i := range all {
 		h.add(h.readPrimary(ctx, &all[i], byName))
 	}
-	rows := map[*rpmKnown]*Update{}
+	rows := map[*rpmKnown][]*Update{}
 	for _, list := range byName {
 		for _, k := range list {
-			if u := k.update(); u != nil {
-				rows[k] = u
-			}
+			rows[k] = k.updates()
 		}
 	}
 	advised := false
@@ -109,15 +107,19 @@ func (h *host) pendingRPM(ctx context.Context, pkgs []pkgdb.Package) facts.Answe
 		h.is(rules.Absent, "no repository has a list of advisories: which updates are of security is not known")
 	}
 	var out []Update
-	for _, u := range rows {
-		if u.Pinned && !u.Security {
-			continue
+	for _, list := range rows {
+		for _, u := range list {
+			if u.Pinned && !u.Security {
+				continue
+			}
+			slices.Sort(u.Advisories)
+			u.Advisories = slices.Compact(u.Advisories)
+			out = append(out, *u)
 		}
-		slices.Sort(u.Advisories)
-		u.Advisories = slices.Compact(u.Advisories)
-		out = append(out, *u)
 	}
-	slices.SortFunc(out, func(a, b Update) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch)) })
+	slices.SortFunc(out, func(a, b Update) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.Candidate, b.Candidate))
+	})
 	return answer(&h.problems, out, rpmCaches)
 }
 
@@ -168,12 +170,10 @@ func (k *rpmKnown) offer(c *cache, p *rpmPackage, excluded bool) {
 		return
 	case strings.Contains(e.Release, ".module") && !strings.Contains(k.evr.Release, ".module"):
 		return
-	case excluded:
+	case excluded, k.offered && k.weight < c.priority:
 		if e.Compare(k.evr) > 0 && (k.pinnedFrom == nil || e.Compare(k.pinned) > 0) {
 			k.pinned, k.pinnedFrom = e, c
 		}
-		return
-	case k.offered && k.weight < c.priority:
 		return
 	}
 	k.offered, k.weight = true, c.priority
@@ -185,16 +185,18 @@ func (k *rpmKnown) offer(c *cache, p *rpmPackage, excluded bool) {
 	}
 }
 
-// update makes the row, nil if nothing newer is known.
-func (k *rpmKnown) update() *Update {
-	e, c, pinned := k.best, k.from, false
-	if c == nil {
-		e, c, pinned = k.pinned, k.pinnedFrom, true
+// updates makes the rows: of the candidate, and of what is above it and not taken.
+func (k *rpmKnown) updates() (out []*Update) {
+	row := func(e rpm.EVR, c *cache, pinned bool) {
+		out = append(out, &Update{Name: k.name, Arch: k.arch, Installed: k.evr.String(), Candidate: e.String(), Suite: c.repo.Suite, List: string(c.primary), Pinned: pinned})
 	}
-	if c == nil {
-		return nil
+	if k.from != nil {
+		row(k.best, k.from, false)
 	}
-	return &Update{Name: k.name, Arch: k.arch, Installed: k.evr.String(), Candidate: e.String(), Suite: c.repo.Suite, List: string(c.primary), Pinned: pinned}
+	if k.pinnedFrom != nil && (k.from == nil || k.pinned.Compare(k.best) > 0) {
+		row(k.pinned, k.pinnedFrom, true)
+	}
+	return out
 }
 
 // severities orders the words of advisories, the gravest last.
@@ -202,7 +204,7 @@ var severities = []string{"", "none", "low", "moderate", "medium", "important", 
 
 // readAdvisories marks the updates that a security advisory asks for: one about a
 // version above the installed one, up to the candidate.
-func (h *host) readAdvisories(ctx context.Context, c *cache, byName map[string][]*rpmKnown, rows map[*rpmKnown]*Update) error {
+func (h *host) readAdvisories(ctx context.Context, c *cache, byName map[string][]*rpmKnown, rows map[*rpmKnown][]*Update) error {
 	security := func(raw []byte) bool {
 		head, _, _ := bytes.Cut(raw, []byte(">"))
 		return bytes.Contains(head, []byte("security"))
@@ -215,19 +217,31 @@ func (h *host) readAdvisories(ctx context.Context, c *cache, byName map[string][
 		for _, p := range a.Packages {
 			e := evrOf(p.Epoch, p.Version, p.Release)
 			for _, k := range byName[p.Name] {
-				u := rows[k]
-				if u == nil || p.Arch != k.arch && p.Arch != "noarch" && k.arch != "noarch" || e.Compare(k.evr) <= 0 || e.Compare(rpm.ParseEVR(u.Candidate)) > 0 {
-					continue
-				}
-				u.Security = true
-				if len(u.Advisories) < maxVersions {
-					u.Advisories = append(u.Advisories, a.ID)
-				}
-				if s := strings.ToLower(a.Severity); slices.Index(severities, s) > slices.Index(severities, u.Severity) {
-					u.Severity = s
+				if p.Arch == k.arch || p.Arch == "noarch" || k.arch == "noarch" {
+					advise(rows[k], k.evr, e, &a)
 				}
 			}
 		}
 		return nil
 	})
+}
+
+// advise marks the first row that brings a version, or one above it.
+func advise(list []*Update, installed, e rpm.EVR, a *advisory) {
+	if e.Compare(installed) <= 0 {
+		return
+	}
+	for _, u := range list {
+		if e.Compare(rpm.ParseEVR(u.Candidate)) > 0 {
+			continue
+		}
+		u.Security = true
+		if len(u.Advisories) < maxVersions {
+			u.Advisories = append(u.Advisories, a.ID)
+		}
+		if s := strings.ToLower(a.Severity); slices.Index(severities, s) > slices.Index(severities, u.Severity) {
+			u.Severity = s
+		}
+		return
+	}
 }

@@ -130,7 +130,7 @@ func TestPendingRPM(t *testing.T) {
 			[]string{"bash:x86_64 5.2-1>5.2-3 base false  [] false", "ex:x86_64 1-1>2-1 base false  [] false", noa, vim}},
 		{"priority", rpmFiles("etc/yum.repos.d/a.repo", "[base]\nbaseurl=http://b/\n[extra]\nbaseurl=http://e/\npriority=1\n",
 			"var/cache/dnf/extra-0123456789abcdef/repodata/repomd.xml", repomdOf("p-primary.xml.gz", "u-updateinfo.xml.gz"), "var/cache/dnf/extra-0123456789abcdef/repodata/p-primary.xml.gz", gz(primaryOf("bash x86_64 0:5.2-1")),
-			"var/cache/dnf/extra-0123456789abcdef/repodata/u-updateinfo.xml.gz", gz("<updates/>")), rules.OK, []string{ex, noa, vim}},
+			"var/cache/dnf/extra-0123456789abcdef/repodata/u-updateinfo.xml.gz", gz("<updates/>")), rules.OK, []string{"bash:x86_64 5.2-1>5.2-3 base true important [RHSA-1 RHSA-2] true", ex, noa, vim}},
 		{"truncated", rpmFiles(baseCache+"p-primary.xml.gz", gz(primaryOf("bash x86_64 0:5.2-3"))[:60]), rules.Failed, nil},
 		{"damaged", rpmFiles(baseCache+"p-primary.xml.gz", gz("<package><name>bash</name><arch>x86_64</package>")), rules.Failed, nil},
 		{"entity", rpmFiles(baseCache+"p-primary.xml.gz", gz("<!DOCTYPE x [<!ENTITY a \"bash\">]><package><name>&a;</name><arch>x86_64</arch></package>")), rules.Failed, nil},
