@@ -164,7 +164,8 @@ func TestSources(t *testing.T) {
 	if err != nil || !slices.Equal(sourceRows(got), want) {
 		t.Errorf("lines: %v\n got %q\nwant %q", err, sourceRows(got), want)
 	}
-	for _, bad := range []string{"rpm http://a x main", "deb http://a", "deb http://a x", "deb http://a x/ main", "deb [arch=amd64 http://a x main", "deb [arch] http://a x main", "deb nocolon x main", "deb \"http://a x main", "deb\x00 http://a x main"} {
+	for _, bad := range []string{"rpm http://a x main", "deb http://a", "deb http://a x", "deb http://a x/ main", "deb [arch=amd64 http://a x main", "deb [arch] http://a x main", "deb nocolon x main", "deb \"http://a x main", "deb\x00 http://a x main",
+		"deb http://" + strings.Repeat("a", 5000) + " x main", "deb http://a x" + strings.Repeat(" c", 100), "deb [a=" + strings.Repeat("b", 20000) + "] http://a x main"} {
 		if got, err := parseList("f", []byte("\n"+bad)); err == nil || !strings.HasPrefix(err.Error(), `"f":2: `) {
 			t.Errorf("%q: got %q, %v", bad, sourceRows(got), err)
 		}

@@ -18,6 +18,7 @@ import (
 const (
 	aptListsDir = entry.Path("/var/lib/apt/lists")
 	maxIndexes  = 1 << 12 // that are read
+	maxLookups  = 1 << 18 // of names that a list may have
 )
 
 var errRelease = errors.New("not a release of an archive")
@@ -79,6 +80,7 @@ func (h *host) aptLists(archs []string) *lists {
 		have[n] = true
 	}
 	seen := map[string]bool{}
+	looked := 0
 	for i := range l.sources {
 		s := &l.sources[i]
 		if !s.enabled || s.kind != "deb" {
@@ -92,6 +94,10 @@ func (h *host) aptLists(archs []string) *lists {
 			components := s.components
 			if len(components) == 0 {
 				components = []string{""}
+			}
+			if looked += len(components); looked > maxLookups {
+				h.add(fmt.Errorf("%w: over %d lists to look for", errTooMany, maxLookups))
+				return l
 			}
 			for _, c := range components {
 				file := listName(uri + indexPath(c, arch))

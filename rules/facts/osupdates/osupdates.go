@@ -31,7 +31,7 @@ const (
 	maxConfig  = 1 << 20 // of one file that people write
 	maxFiles   = 4096    // in one folder of such files
 	maxNames   = 1 << 17 // in the folder of apt's lists
-	maxRead    = 1 << 30 // of all that one answer reads at once, lists of packages aside
+	maxRead    = 1 << 27 // of all that one answer reads at once, lists of packages aside
 	maxReasons = 8       // that an answer gives
 	maxReason  = 400     // bytes of one
 )

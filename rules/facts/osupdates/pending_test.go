@@ -89,6 +89,8 @@ func TestHostileLists(t *testing.T) {
 		{"not-debian", archive().with("etc/apt/sources.list", "deb http://d.example/debian stable main\nnonsense\n"), []string{"a:amd64 1.0>1.1 stable", "b:all 1.0>2.0 stable"}, `sources.list":2:`},
 		{"sources-fifo", archive().with("etc/apt/sources.list.d/x.list", "|"), []string{"a:amd64 1.0>1.1 stable security", "b:all 1.0>2.0 stable", c}, "not a regular file"},
 		{"release-bad", archive().with(listsDir+"s.example_sec_dists_stable-security_Release", "Suite: x\nDate: never\n"), []string{"a:amd64 1.0>1.1 stable", "b:all 1.0>2.0 stable", "c:amd64 1.1>1.2 "}, "date"},
+		{"many-sources", archive().with("etc/apt/sources.list.d/m.sources", "Types: deb\nURIs:"+strings.Repeat(" http://h/"+strings.Repeat("p", 900), 900)+"\nSuites: s t u v\nComponents:"+strings.Repeat(" c", 64)+"\n"),
+			[]string{"a:amd64 1.0>1.1 stable security", "b:all 1.0>2.0 stable", c}, "more than is allowed"},
 		{"moved", archive().with("etc/apt/apt.conf", "Dir::State::lists \"/elsewhere\";"), []string{"a:amd64 1.0>1.1 stable security", "b:all 1.0>2.0 stable", c}, "read elsewhere"},
 		{"pin-bad", archive().with("etc/apt/preferences", "Package: a\nPin: version 1.0.5\nPin-Priority: 0\n"), []string{"a:amd64 1.0>1.1 stable security", "b:all 1.0>2.0 stable", c}, `preferences":2:`},
 	} {

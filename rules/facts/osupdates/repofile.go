@@ -117,6 +117,10 @@ func (h *host) rpmRepositories() (out []Repository) {
 			if strings.HasSuffix(name, ".repo") {
 				p := dir.Join([]byte(name))
 				for _, s := range h.ini(p) {
+					if len(out) == maxSources {
+						h.add(fmt.Errorf("%q: %w: over %d repositories", p, errTooMany, maxSources))
+						return out
+					}
 					out = append(out, rpmRepository(string(p), &s, def))
 				}
 			}

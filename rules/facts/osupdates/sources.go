@@ -13,10 +13,15 @@ import (
 	"intact/scanner/entry"
 )
 
-// Limits of what says where packages come from.
+// Limits of what says where packages come from. A stanza of a few kilobytes can
+// name thousands of repositories, which share all that it says.
 const (
-	maxSources = 1 << 14 // repositories
-	maxOptions = 256     // of one
+	maxSources     = 1 << 12 // repositories
+	maxComponents  = 64      // of one
+	maxOptions     = 64      // of one
+	maxOptionBytes = 16 << 10
+	maxURI         = 4096
+	maxWord        = 256 // bytes of a suite or a component
 )
 
 // errSource is a line or a stanza that apt would not take.
@@ -159,7 +164,16 @@ func (s *source) option(w string) error {
 // check makes sure that apt would take it.
 func (s *source) check() error {
 	flat := strings.HasSuffix(s.suite, "/")
+	size := 0
+	for _, o := range s.options {
+		if size += len(o.name) + len(o.value); o.name == "signed-by" && strings.Contains(o.value, armorBegin) {
+			size -= len(o.value) // it is no part of a row
+		}
+	}
 	switch {
+	case len(s.options) > maxOptions, size > maxOptionBytes, len(s.components) > maxComponents, len(s.uri) > maxURI, len(s.suite) > maxWord,
+		slices.ContainsFunc(s.components, func(c string) bool { return len(c) > maxWord }):
+		return fmt.Errorf("%w: over %d components, %d options, or too long", errTooMany, maxComponents, maxOptions)
 	case s.uri == "" || s.suite == "" || !strings.Contains(s.uri, ":"):
 		return fmt.Errorf("%w: no URI or no suite", errSource)
 	case flat && len(s.components) > 0 || !flat && len(s.components) == 0:

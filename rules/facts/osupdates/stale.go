@@ -109,7 +109,10 @@ func (s *staleness) process(proc facts.Proc, pid int) (row StaleProcess, stale b
 		if !gone {
 			return nil
 		}
-		if files[name] = true; m.Name == exe {
+		if len(files) < maxNames {
+			files[name] = true
+		}
+		if m.Name == exe {
 			row.Exe, row.ExeDeleted = name, true
 		}
 		return nil
