@@ -92,7 +92,9 @@ func AutomaticUpdates(ctx context.Context, on facts.Host) facts.Answer[Automatic
 	var rows []Automatic
 	for i := range tools {
 		t := &tools[i]
-		if !slices.ContainsFunc(a.pkgs, func(p pkgdb.Package) bool { return p.Name == t.pkg && (p.Status == "installed" || p.Status == pkgdb.Held) }) {
+		if !slices.ContainsFunc(a.pkgs, func(p pkgdb.Package) bool {
+			return p.Name == t.pkg && (p.Status == "installed" || p.Status == pkgdb.Held)
+		}) {
 			continue
 		}
 		row := Automatic{Tool: t.name, Package: t.pkg, Installs: t.installs, Notifies: !t.installs, Enabled: true, Config: string(t.config), Reboot: "never"}
