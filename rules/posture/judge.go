@@ -122,13 +122,21 @@ func (j *judgement) run(ctx context.Context) {
 				return
 			}
 			if j.st.cost > maxCost {
-				j.res.Subjects = nil
-				j.end(Error, fmt.Sprintf("%v (over %d steps)", errCost, maxCost))
-				return
+				j.cancel()
+				break
 			}
 		}
 	}
 	j.finish()
+}
+
+// cancel ends a rule that costs too much between two items. What failed until
+// then stays; the item in which it happened is among those that were not judged.
+func (j *judgement) cancel() {
+	j.res.Partial, j.res.rest = fmt.Sprintf("%v (over %d steps)", errCost, maxCost), Error
+	if n := len(j.res.Subjects); n > 0 && j.res.Subjects[n-1].Verdict == Error {
+		j.res.Subjects, j.evidence = j.res.Subjects[:n-1], j.evidence[:n-1]
+	}
 }
 
 // learn asks for facts. False: the verdict is there.
@@ -141,7 +149,7 @@ func (j *judgement) learn(ctx context.Context, needs []string) bool {
 		j.facts[name] = f
 		if f.Status != rules.OK && slices.Contains(j.prog.partial, name) && j.kinds[name].rows(f) > 0 {
 			_, why := j.unknown([]string{name})
-			j.res.Partial = strings.TrimPrefix(j.res.Partial+"; "+why, "; ")
+			j.res.Partial, j.res.rest = strings.TrimPrefix(j.res.Partial+"; "+why, "; "), Unknown
 			f.Status = rules.OK
 		}
 		if err := j.st.set(j.kinds[name], f); err != nil {
@@ -331,7 +339,7 @@ func (j *judgement) finish() {
 	slices.SortFunc(j.res.Subjects, func(a, b Subject) int { return strings.Compare(a.Name, b.Name) })
 	j.res.Verdict, j.res.Reason = Pass, ""
 	if j.res.Partial != "" {
-		j.res.Verdict, j.res.Reason = Unknown, j.res.Partial
+		j.res.Verdict, j.res.Reason = j.res.rest, j.res.Partial
 	}
 	j.res.settle()
 }

@@ -232,6 +232,9 @@ func TestCost(t *testing.T) {
 			if r := got["site.a"]; name != "message" && (r.Verdict != posture.Error || !strings.Contains(r.Reason, "cancelled: it costs too much")) {
 				t.Errorf("%+v", r)
 			}
+			if r := got["site.a"]; r.Cost > 2_100_000 || len(r.Subjects) > 1 {
+				t.Errorf("it went on for %d steps, over %d subjects", r.Cost, len(r.Subjects))
+			}
 			if r := got["site.a"]; name == "message" && r.Verdict != posture.Fail {
 				t.Errorf("a message that costs too much hides no finding: %+v", r)
 			}
@@ -239,6 +242,20 @@ func TestCost(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+// What failed before a rule was cancelled is no secret.
+func TestCostAfterFindings(t *testing.T) {
+	b := book(t, one("each: packages", `expect: 'item.name != "p0" && packages.all(a, packages.all(b, a.name != item.name || b.name != "x"))'`, "subject: item.name"))
+	r := judge(t, b, posture.Input{Facts: posture.Fixed{"packages": many(400)}})["site.a"]
+	if r.Verdict != posture.Fail || len(r.Subjects) != 1 || r.Subjects[0].Name != "p0" || !strings.Contains(r.Partial, "cancelled: it costs too much") {
+		t.Errorf("%+v", r)
+	}
+	w, _ := waivers(t, "intact: waivers/v1\nwaivers: [{rule: site.a, subject: p0, until: 2026-07-01, reason: the old clients, by: alice}]\n")
+	r = judge(t, b, posture.Input{Facts: posture.Fixed{"packages": many(400)}, Waivers: posture.NewCover(w, day)})["site.a"]
+	if r.Verdict != posture.Error || r.Subjects[0].Verdict != posture.Waived {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -113,9 +113,11 @@ type Result struct {
 	Verdict  Verdict   // the gravest of its subjects: fail, error, unknown, waived, pass
 	Reason   string    // of unknown, error, not-applicable; no control characters
 	Subjects []Subject // those that do not pass
-	Partial  string    // why there may be more subjects: a fact was read in part; "" if these are all
+	Partial  string    // why there may be more subjects: a fact was read in part, or the rule was cancelled; "" if these are all
 	Judged   int       // how many there are, those that pass included
 	Cost     uint64    // steps that it took
+
+	rest Verdict // of the subjects that Partial is about: Unknown or Error
 }
 
 // gravest are the verdicts of subjects, the one that speaks for the rule first.
@@ -125,7 +127,7 @@ var gravest = [...]Verdict{Fail, Error, Unknown, Waived, Pass, NotApplicable}
 func (r *Result) settle() {
 	for _, v := range gravest {
 		if v == Waived && r.Partial != "" {
-			r.Verdict, r.Reason = Unknown, r.Partial // what is not known may not be waived
+			r.Verdict, r.Reason = r.rest, r.Partial // what is not known may not be waived
 			return
 		}
 		for i := range r.Subjects {
