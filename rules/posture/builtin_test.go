@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"intact/rules/facts/accounts"
+	"intact/rules/facts/osupdates"
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
 	"intact/rules/facts/units"
@@ -21,13 +22,13 @@ func builtinKinds() []posture.Kind {
 	return append(posture.OwnKinds(),
 		posture.Kind{Name: "net.listeners", Row: reflect.TypeFor[sockets.Listener]()},
 		posture.Kind{Name: "net.interfaces", Row: reflect.TypeFor[sockets.Interface]()},
-		posture.Kind{Name: "updates.pending", Row: reflect.TypeFor[updUpdate]()},
-		posture.Kind{Name: "updates.lists", Row: reflect.TypeFor[updList]()},
-		posture.Kind{Name: "updates.automatic", Row: reflect.TypeFor[updAutomatic]()},
-		posture.Kind{Name: "updates.reboot", Row: reflect.TypeFor[updReboot]()},
-		posture.Kind{Name: "updates.stale", Row: reflect.TypeFor[updStale]()},
-		posture.Kind{Name: "updates.repositories", Row: reflect.TypeFor[updRepository]()},
-		posture.Kind{Name: "os.release", Row: reflect.TypeFor[updRelease]()},
+		posture.Kind{Name: "updates.pending", Row: reflect.TypeFor[osupdates.Update]()},
+		posture.Kind{Name: "updates.lists", Row: reflect.TypeFor[osupdates.List]()},
+		posture.Kind{Name: "updates.automatic", Row: reflect.TypeFor[osupdates.Automatic]()},
+		posture.Kind{Name: "updates.reboot", Row: reflect.TypeFor[osupdates.Reboot]()},
+		posture.Kind{Name: "updates.stale", Row: reflect.TypeFor[osupdates.StaleProcess]()},
+		posture.Kind{Name: "updates.repositories", Row: reflect.TypeFor[osupdates.Repository]()},
+		posture.Kind{Name: "os.release", Row: reflect.TypeFor[osupdates.Release]()},
 		posture.Kind{Name: "units.units", Row: reflect.TypeFor[units.Unit]()},
 		posture.Kind{Name: "accounts.keys", Row: reflect.TypeFor[accounts.AuthorizedKey]()},
 		posture.Kind{Name: "sshd.contexts", Row: reflect.TypeFor[sshd.Context]()},
