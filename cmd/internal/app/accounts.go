@@ -9,9 +9,9 @@ import (
 	"intact/scanner/entry"
 )
 
-// accounts are the users and groups of the scanned root, never of the
+// idNames are the users and groups of the scanned root, never of the
 // scanning host.
-type accounts struct {
+type idNames struct {
 	users  map[uint32]string
 	groups map[uint32]string
 	homes  []entry.Path // sorted, without "/"
@@ -20,8 +20,8 @@ type accounts struct {
 // maxAccounts bounds the bytes read of passwd and group.
 const maxAccounts = 16 << 20
 
-func readAccounts(r *dirfd.Root) *accounts {
-	a := &accounts{users: map[uint32]string{}, groups: map[uint32]string{}}
+func readAccounts(r *dirfd.Root) *idNames {
+	a := &idNames{users: map[uint32]string{}, groups: map[uint32]string{}}
 	// A file that is not there or not readable leaves numbers for names.
 	if b, err := r.ReadFile("/etc/passwd", maxAccounts); err == nil {
 		for f := range fields(b, 7) {
@@ -61,10 +61,10 @@ func addName(m map[uint32]string, name, id []byte) {
 }
 
 // User returns the name of uid, or its number.
-func (a *accounts) User(uid uint32) string { return nameOr(a.users, uid) }
+func (a *idNames) User(uid uint32) string { return nameOr(a.users, uid) }
 
 // Group returns the name of gid, or its number.
-func (a *accounts) Group(gid uint32) string { return nameOr(a.groups, gid) }
+func (a *idNames) Group(gid uint32) string { return nameOr(a.groups, gid) }
 
 func nameOr(m map[uint32]string, id uint32) string {
 	if n := m[id]; n != "" {

@@ -220,7 +220,7 @@ var bitsOf = map[entry.Kind]uint16{entry.File: unix.S_IFREG, entry.Dir: unix.S_I
 
 // fileOf is what a manifest says of a path besides its content. An archive of
 // Debian says nothing of capabilities.
-func fileOf(e *manifest.Entry, users *accounts) *pkgdb.File {
+func fileOf(e *manifest.Entry, users *idNames) *pkgdb.File {
 	mode := bitsOf[e.Kind] | e.Mode
 	f := &pkgdb.File{Mode: &mode, User: e.Owner, Group: e.Group, Target: e.Target, NoCaps: true}
 	if f.User == "" {

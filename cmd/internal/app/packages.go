@@ -46,7 +46,7 @@ var kinds = map[uint16]entry.Kind{unix.S_IFREG: entry.File, unix.S_IFDIR: entry.
 	unix.S_IFCHR: entry.CharDevice, unix.S_IFBLK: entry.BlockDevice, unix.S_IFIFO: entry.FIFO, unix.S_IFSOCK: entry.Socket}
 
 // besides holds type, mode, owner, target and capabilities against a package.
-func besides(e *entry.Entry, f *pkgdb.File, users *accounts) (list []packages.Beside) {
+func besides(e *entry.Entry, f *pkgdb.File, users *idNames) (list []packages.Beside) {
 	if f == nil || e.Have == 0 {
 		return nil
 	}

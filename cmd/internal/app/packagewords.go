@@ -17,7 +17,7 @@ import (
 // manifests. It is asked about many at a time; settle may be called by several.
 type sayings struct {
 	s     *session
-	users *accounts
+	users *idNames
 	books *books
 	over  map[entry.Path]pkgdb.Override
 	kept  map[string]string // the versions that the baseline knows, by the key of their rows

@@ -31,7 +31,7 @@ type session struct {
 	cfg    *config.Config
 	cfgErr error // the configuration could not be read; cfg then holds defaults
 	root   *dirfd.Root
-	users  *accounts
+	users  *idNames
 	store  *baseline.Store
 	lock   *baseline.Lock
 	binary *digest.Digest // of the running binary, nil until asked for

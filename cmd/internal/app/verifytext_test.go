@@ -84,7 +84,7 @@ func TestVerifyGolden(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer
 		v := &verify{
-			session: &session{env: &Env{}, users: &accounts{users: map[uint32]string{0: "root", 7: deceptive}, groups: map[uint32]string{8: deceptive}}},
+			session: &session{env: &Env{}, users: &idNames{users: map[uint32]string{0: "root", 7: deceptive}, groups: map[uint32]string{8: deceptive}}},
 			o:       VerifyOptions{Format: format}, w: bufio.NewWriter(&out), counts: map[verdict]int64{},
 		}
 		for _, s := range goldenSubjects() {
