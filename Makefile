@@ -61,9 +61,10 @@ test: ## run the tests
 	$(GO) test -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
 
 # Without GORACE each of the thousands of processes that the scripts start sleeps
-# for a second at its end.
+# for a second at its end. With -short what one goroutine does over and over, or
+# with large inputs, is done less often: that is for the suite itself.
 race: ## run the tests with the race detector (needs a C compiler)
-	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -race -short -timeout 10m $(TESTFLAGS) $(PKG)
 
 lint: fmt vet staticcheck ## gofmt, go vet and staticcheck
 

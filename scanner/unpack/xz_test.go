@@ -71,6 +71,9 @@ func TestLargeXZ(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, in := range map[string][]byte{"mixed": mixed(9<<20, 7), "program": self[:min(len(self), 2<<20)]} {
+		if testing.Short() {
+			in = in[:min(len(in), 1<<19)]
+		}
 		for _, args := range [][]string{{"-c1"}, {"-c", "--lzma2=preset=1,dict=64KiB,lc=1,lp=3"}, {"-c", "--lzma2=preset=0,dict=4KiB,nice=273"}} {
 			c := exec.Command("xz", args...)
 			c.Stdin = bytes.NewReader(in)

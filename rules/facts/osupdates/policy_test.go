@@ -162,7 +162,11 @@ func TestPolicyLikeApt(t *testing.T) {
 		}
 		return packagesOf(pkgs...)
 	}
-	for i := range 15 {
+	rounds := 15
+	if testing.Short() {
+		rounds = 3
+	}
+	for i := range rounds {
 		var prefs strings.Builder
 		for range r.IntN(5) {
 			pkg, prio := pick("*", "a", "b c", "lib*", "src:s", "a:amd64", "*:any", "/b|c/", "?", "d:i386"), pick("never", "-10", "1", "99", "100", "101", "499", "500", "600", "990", "999", "1000", "1001", "32767")

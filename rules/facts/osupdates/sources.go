@@ -17,6 +17,7 @@ import (
 // name thousands of repositories, which share all that it says.
 const (
 	maxSources     = 1 << 12 // repositories
+	maxOfThem      = 1 << 13 // components of all of them
 	maxComponents  = 64      // of one
 	maxOptions     = 64      // of one
 	maxOptionBytes = 16 << 10
@@ -69,6 +70,13 @@ func (h *host) sources() (out []source) {
 		if out = append(out, got...); len(out) > maxSources {
 			h.add(fmt.Errorf("%w: over %d repositories", errTooMany, maxSources))
 			return out[:maxSources]
+		}
+		indexes := 0
+		for i := range out {
+			if indexes += len(out[i].components); indexes > maxOfThem {
+				h.add(fmt.Errorf("%w: over %d components of repositories", errTooMany, maxOfThem))
+				return out[:i]
+			}
 		}
 	}
 	return out

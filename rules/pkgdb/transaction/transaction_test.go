@@ -241,6 +241,9 @@ func TestFileList(t *testing.T) {
 
 // What is all ends of lines takes no memory for each of them.
 func TestManyLines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: counts memory, in the suite itself")
+	}
 	newlines := bytes.Repeat([]byte{'\n'}, MaxSize-len(Format)-1)
 	paths := bytes.Repeat([]byte("/\n"), MaxListBytes/2)
 	var before, after runtime.MemStats
