@@ -276,8 +276,8 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 		return err
 	}
 	defer r.dir.Close()
-	var dir fs.FS = os.DirFS(h.o.Lists)
-	if _, err := os.ReadDir(h.o.Lists); err != nil {
+	dir, err := openAptLists(h.o.Lists)
+	if err != nil {
 		dir = embed.FS{} // no lists: nobody vouches, which is no reason to keep nothing
 		if !errors.Is(err, fs.ErrNotExist) {
 			h.problem("lists of apt: %v", err)

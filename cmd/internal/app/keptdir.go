@@ -17,8 +17,8 @@ import (
 	"intact/report"
 )
 
-// keptDir is a folder of the state folder into which hooks write, held by its
-// descriptor. It is an fs.FS of the regular files in it: nothing else is opened,
+// keptDir is a folder of the state folder into which hooks write, or apt's folder of
+// lists, held by its descriptor. It is an fs.FS of the regular files in it: nothing else is opened,
 // so that nothing is waited for, and no link is followed.
 type keptDir struct {
 	f    *os.File
@@ -54,6 +54,16 @@ func kindWord(m fs.FileMode) string {
 		return "a device"
 	}
 	return "no regular file"
+}
+
+// openAptLists opens apt's folder of lists, which may be a link. It needs no end: it
+// is wanted as long as the program runs.
+func openAptLists(name string) (fs.FS, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &keptDir{f, name}, nil
 }
 
 // openKept opens a folder of the state folder; fs.ErrNotExist: there is none.
@@ -144,11 +154,19 @@ func (d *keptDir) rename(from, to string) error {
 
 // put writes a file in one step. What fails leaves nothing.
 func (d *keptDir) put(name string, b []byte) error {
+	return d.write(name, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}
+
+// write is put of what fill writes.
+func (d *keptDir) write(name string, fill func(io.Writer) error) error {
 	f, temp, err := d.create(name)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	err = fill(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = d.rename(temp, name)
 	}

@@ -31,7 +31,7 @@ func ownFiles(state entry.Path) func(dir entry.Path, name []byte) bool {
 		switch rest {
 		case "":
 			return ok && stateFile.Match(name)
-		case "/baseline", "/expect", "/inbox", "/pending", "/packages", "/reports":
+		case "/baseline", "/expect", "/inbox", "/indexes", "/pending", "/packages", "/reports":
 			return ok && stateFile.MatchString(rest[1:]+"/"+string(name))
 		}
 		return false

@@ -23,7 +23,8 @@ func TestStateFolderHidesNothing(t *testing.T) {
 	want := []string{"x.tmp/", "x.tmp/su", "pending/0evil/", "pending/0evil/su", "baseline/0x.db/", "baseline/0x.db/su", "reports/0.jsonl/", "reports/0.jsonl/su",
 		"pending/0f", "packages/0f", "packages/" + sum, "packages/" + sum + "-" + sum + "/", "packages/" + sum + "-" + sum + "/su", "reports/0x.jsonl", "reports/0000000009.jsonl", "pending/" + sum, "baseline/0000000009.db", "commit.lock.d/", "pending/" + sum[:62] + "aa/", "pending/" + sum[:62] + "aa/plain", "baseline/ages.sh", "expect/0f", "expect/x.sig", "expect/" + sum, "expect/" + sum + ".sig.d/", "spool.1.tmp",
 		"inbox/0f", "inbox/" + sum, "inbox/" + sum + ".sh", "inbox/" + sum[:62] + "aa/", "inbox/" + sum[:62] + "aa/su", "inbox/20260101T000000Z-0123456789abcdef/", "inbox/20260101T000000Z-0123456789abcdef/su",
-		"inbox/20260101T000000Z-0123456789abcdeF", "inbox/20260101T000000Z-0123456789abcde", "inbox/x.tmp", "packages/x.tmp", "packages/" + sum + "-" + sum + ".sh"}
+		"inbox/20260101T000000Z-0123456789abcdeF", "inbox/20260101T000000Z-0123456789abcde", "inbox/x.tmp", "packages/x.tmp", "packages/" + sum + "-" + sum + ".sh",
+		"indexes/0f", "indexes/" + sum, "indexes/" + sum + ".index", "indexes/" + sum + ".release/", "indexes/" + sum + ".release/su", "indexes/x.tmp"}
 	for _, name := range want {
 		at := filepath.Join(s.state, name)
 		if strings.HasSuffix(name, "/") {
@@ -34,15 +35,16 @@ func TestStateFolderHidesNothing(t *testing.T) {
 		switch filepath.Base(name) {
 		case "su":
 			s.must(os.Chmod(at, 0o755|os.ModeSetuid))
-		case sum, "0000000009.db":
+		case sum, sum + ".index", "0000000009.db":
 			s.must(os.Chmod(at, 0o755))
 		}
 	}
 	s.must(os.Remove(filepath.Join(s.state, "spool.1.tmp")), unix.Mkfifo(filepath.Join(s.state, "spool.1.tmp"), 0o600))
-	for _, name := range []string{"inbox/x.tmp", "packages/x.tmp"} {
+	for _, name := range []string{"inbox/x.tmp", "packages/x.tmp", "indexes/x.tmp"} {
 		at := filepath.Join(s.state, name)
 		s.must(os.Remove(at), os.Symlink("/bin/sh", at))
 	}
+	s.must(os.WriteFile(filepath.Join(s.state, "indexes", sum[:62]+"aa.index"), nil, 0o600)) // as a hook keeps it
 	var got []string
 	for _, l := range parse(t, s.check().stdout) {
 		if l.Type == "finding" && l.Set == "integrity" && l.Change == "added" {

@@ -52,9 +52,11 @@ type bookKey struct{ name, arch, version string }
 // library returns the stored manifests, read once in a run.
 func (s *session) library(ctx context.Context) (*books, error) {
 	if s.books == nil {
-		b := &books{dir: filepath.Join(s.store.Dir(), baseline.PackagesDir), ring: s.pinnedRing, indexes: s.indexes(), now: s.env.Now(),
-			lists: os.DirFS(filepath.Join(s.root.HostPath(), AptLists)),
+		b := &books{dir: filepath.Join(s.store.Dir(), baseline.PackagesDir), ring: s.pinnedRing, indexes: filepath.Join(s.store.Dir(), baseline.IndexesDir), now: s.env.Now(),
 			names: map[bookKey][]string{}, weak: map[bookKey][]string{}, refers: map[manifest.SHA256]bool{}, proven: map[string]*deb.Proof{}}
+		if lists, err := openAptLists(filepath.Join(s.root.HostPath(), AptLists)); err == nil {
+			b.lists = lists
+		}
 		if err := b.open(ctx); err != nil {
 			return nil, err
 		}

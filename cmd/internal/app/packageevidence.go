@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -22,8 +21,8 @@ import (
 // that the heads of manifests name. Nothing in it is trusted: the signature, and
 // each digest below it, is verified whenever a manifest is used.
 
-func evidenceName(dir string, sum manifest.SHA256, suffix string) string {
-	return filepath.Join(dir, hex.EncodeToString(sum[:])+suffix)
+func evidenceName(sum manifest.SHA256, suffix string) string {
+	return hex.EncodeToString(sum[:]) + suffix
 }
 
 const (
@@ -31,22 +30,18 @@ const (
 	indexSuffix   = ".index"
 )
 
-func (s *session) indexes() string { return filepath.Join(s.store.Dir(), baseline.IndexesDir) }
-
 // keepEvidence copies the release and the index of a proof, where they are not
 // kept yet. Without a proof there is nothing to keep.
 func (r *recorder) keepEvidence(p *deb.Proof) error {
 	if p == nil {
 		return nil
 	}
-	d, err := r.s.makeKept(baseline.IndexesDir) // a folder of ours, no link to one
+	d, err := r.s.makeKept(baseline.IndexesDir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	dir := r.s.indexes()
-	to := evidenceName(dir, p.Release.SHA256, releaseSuffix)
-	err = r.copyOnce(p.From.Release, to, func(dst io.Writer, src io.Reader) error {
+	err = r.copyOnce(d, p.From.Release, evidenceName(p.Release.SHA256, releaseSuffix), func(dst io.Writer, src io.Reader) error {
 		b, err := io.ReadAll(io.LimitReader(src, pgp.MaxText+1))
 		if err == nil && sha256.Sum256(b) != p.Release.SHA256 {
 			err = fmt.Errorf("%q was changed meanwhile", p.From.Release)
@@ -59,15 +54,17 @@ func (r *recorder) keepEvidence(p *deb.Proof) error {
 	if err != nil {
 		return err
 	}
-	to = evidenceName(dir, p.Index.SHA256, indexSuffix)
-	return r.copyOnce(p.From.Index, to, func(dst io.Writer, src io.Reader) error {
+	return r.copyOnce(d, p.From.Index, evidenceName(p.Index.SHA256, indexSuffix), func(dst io.Writer, src io.Reader) error {
 		return deb.CopyIndex(dst, p.From.Index, src, p.Index)
 	})
 }
 
-// copyOnce makes a file of one of apt's lists, unless it is there.
-func (r *recorder) copyOnce(from, to string, copy func(io.Writer, io.Reader) error) error {
-	if st, err := os.Lstat(to); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
+// copyOnce makes a file of one of apt's lists. One that is there is made young: a
+// check that runs now does not know yet what needs it.
+func (r *recorder) copyOnce(d *keptDir, from, to string, copy func(io.Writer, io.Reader) error) error {
+	now := r.s.env.Now()
+	d.touch(to, now)
+	if st, err := d.stat(to); err == nil && st.regular && st.size > 0 && !st.old(now) {
 		return nil
 	}
 	src, err := r.lists.Dir.Open(from)
@@ -75,11 +72,7 @@ func (r *recorder) copyOnce(from, to string, copy func(io.Writer, io.Reader) err
 		return err
 	}
 	defer src.Close()
-	f, err := beside(to)
-	if err != nil {
-		return err
-	}
-	return replace(f, to, 0o600, func(w io.Writer) error { return copy(w, src) })
+	return d.write(to, func(w io.Writer) error { return copy(w, src) })
 }
 
 // pruneIndexes removes the evidence that no manifest refers to any more. A hook that
@@ -88,17 +81,23 @@ func (c *check) pruneIndexes() {
 	if c.books == nil || c.books.lost > 0 {
 		return
 	}
-	list, err := os.ReadDir(c.indexes())
+	d, err := c.openKept(baseline.IndexesDir)
 	if err != nil {
 		return // there is none, or the next check tries again
 	}
-	for _, f := range list {
-		sum, ok := manifest.ParseSHA256(strings.TrimSuffix(strings.TrimSuffix(f.Name(), releaseSuffix), indexSuffix))
-		stale := strings.HasSuffix(f.Name(), ".tmp") || ok && !c.books.refers[sum]
-		if st, err := f.Info(); stale && err == nil && st.Mode().IsRegular() && c.env.Now().Sub(st.ModTime()) > staleTemp {
-			_ = os.Remove(filepath.Join(c.indexes(), f.Name()))
+	defer d.Close()
+	_ = d.each(func(name string) bool {
+		if !stateFile.MatchString(baseline.IndexesDir + "/" + name) {
+			return true
 		}
-	}
+		sum, ok := manifest.ParseSHA256(strings.TrimSuffix(name, filepath.Ext(name)))
+		if stale := !ok || !c.books.refers[sum]; stale {
+			if st, err := d.stat(name); err == nil && st.regular && st.old(c.env.Now()) {
+				d.remove(name)
+			}
+		}
+		return true
+	})
 }
 
 // prove looks for what shows that manifests of the packages in keys are not made
@@ -188,30 +187,33 @@ func (b *books) match(proofs []deb.Proof, heads map[string]*manifest.Head, good 
 // evidence verifies a release that was kept, and looks for packages in an index of
 // it.
 func (b *books) evidence(ctx context.Context, release, index manifest.SHA256, heads map[string]*manifest.Head) ([]deb.Proof, error) {
-	name := evidenceName(b.indexes, release, releaseSuffix)
-	f, size, err := openStored(name)
+	d, err := openFolder(b.indexes)
+	if err != nil {
+		return nil, err
+	}
+	kept := &keptDir{d, b.indexes}
+	defer kept.Close()
+	name := evidenceName(release, releaseSuffix)
+	f, err := kept.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if size > pgp.MaxText {
-		return nil, fmt.Errorf("%q is too long for a release", name)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, pgp.MaxText))
+	text, err := io.ReadAll(io.LimitReader(f, pgp.MaxText+1))
 	if err != nil {
 		return nil, err
 	}
-	r, err := deb.ReadRelease(filepath.Base(name), text, b.ring(), b.now)
+	r, err := deb.ReadRelease(name, text, b.ring(), b.now)
 	if err != nil {
 		return nil, err
 	}
-	name = evidenceName(b.indexes, index, indexSuffix)
-	in, _, err := openStored(name)
+	name = evidenceName(index, indexSuffix)
+	in, err := kept.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	return r.Search(ctx, filepath.Base(name), in, want(heads))
+	return r.Search(ctx, name, in, want(heads))
 }
 
 // head reads what a manifest says of itself.

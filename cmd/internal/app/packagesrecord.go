@@ -193,7 +193,11 @@ func openLists(name string) (fs.FS, error) {
 	case !st.IsDir():
 		return nil, usageError("--lists: %q is no folder", name)
 	}
-	return os.DirFS(name), nil
+	dir, err := openAptLists(name)
+	if err != nil {
+		return nil, usageError("--lists: %w", err)
+	}
+	return dir, nil
 }
 
 // keep stores one manifest and prints its line.
@@ -257,6 +261,11 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 		r.out.Add(ExitFindings)
 		note = " (what was recorded of it before said something else: somebody forged that)"
 	}
+	// Evidence comes first: a check that runs now removes what no manifest needs.
+	var unkept error
+	if err == nil {
+		unkept = r.keepEvidence(p.Proof)
+	}
 	to := archive + "-" + sum.String()
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = r.dir.rename(temp, to)
@@ -264,8 +273,8 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("write manifest: %w", err)
 	}
-	if err := r.keepEvidence(p.Proof); err != nil {
-		r.s.env.warn("what shows that %s is signed could not be kept, so it will not count as signed: %v", p.Head.Package, err)
+	if unkept != nil {
+		r.s.env.warn("what shows that %s is signed could not be kept, so it will not count as signed: %v", p.Head.Package, unkept)
 	}
 	for _, name := range had {
 		if name != to {
