@@ -42,22 +42,26 @@ var mountable = sync.OnceValue(func() bool {
 	return syscall.Unmount(dir, syscall.MNT_DETACH) == nil
 })
 
-// cmdMount is "mount tmpfs DIR" or "mount bind WHAT WHERE".
+// cmdMount is "mount tmpfs DIR [SIZE]", 1m without, or "mount bind WHAT WHERE".
 func cmdMount(ts *testscript.TestScript, args []string) {
 	if !mountable() {
 		ts.Fatalf("nothing can be mounted here: guard the script with [!mount] skip")
 	}
 	var to string
 	switch {
-	case len(args) == 2 && args[0] == "tmpfs":
+	case len(args) >= 2 && len(args) <= 3 && args[0] == "tmpfs":
+		size := "1m"
+		if len(args) == 3 {
+			size = args[2]
+		}
 		to = ts.MkAbs(name(ts, args[1]))
 		ts.Check(os.MkdirAll(to, 0o755))
-		ts.Check(syscall.Mount("scratch", to, "tmpfs", 0, "size=1m,mode=0755"))
+		ts.Check(syscall.Mount("scratch", to, "tmpfs", 0, "mode=0755,size="+size))
 	case len(args) == 3 && args[0] == "bind":
 		to = ts.MkAbs(name(ts, args[2]))
 		ts.Check(syscall.Mount(ts.MkAbs(name(ts, args[1])), to, "", syscall.MS_BIND, ""))
 	default:
-		ts.Fatalf("usage: mount tmpfs DIR, or mount bind WHAT WHERE")
+		ts.Fatalf("usage: mount tmpfs DIR [SIZE], or mount bind WHAT WHERE")
 	}
 	ts.Defer(func() { _ = syscall.Unmount(to, syscall.MNT_DETACH|umountNoFollow) }) // it may be unmounted by now
 }
