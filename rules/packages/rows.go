@@ -14,7 +14,7 @@ import (
 // The states of a package that are none in between.
 const (
 	stateInstalled = "installed"
-	stateRemoved   = "config-files" // only what the administrator may edit is left
+	stateRemoved   = pkgdb.ConfigFiles
 )
 
 const ruleDowngraded = "pkg.downgraded"

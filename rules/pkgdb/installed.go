@@ -31,6 +31,10 @@ type Package struct {
 // touch.
 const Held = "hold"
 
+// ConfigFiles is the Status of a package of dpkg of which only what an
+// administrator may have edited is left.
+const ConfigFiles = "config-files"
+
 // Bounds of what Installed takes in.
 const (
 	maxPackages = 100_000

@@ -261,7 +261,7 @@ func (x *Explainer) gone(p entry.Path, do func(*Update)) {
 	for ; !kept && from < len(x.held) && x.held[from].path == p; from++ {
 		i := x.held[from].update
 		u := &x.updates[i]
-		if (u.Source != nil || u.New.Name == "") && x.failed[i] == nil {
+		if (u.Source != nil || u.Gone()) && x.failed[i] == nil {
 			do(u)
 		}
 	}

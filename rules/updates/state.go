@@ -236,8 +236,8 @@ func (x *Explainer) info(ctx context.Context, name string, c *diff.Change, take 
 		return
 	}
 	u, ext := &x.updates[i], name[dot+1:]
-	if u.New.Name == "" {
-		if c.Kind == diff.Removed {
+	if u.Gone() {
+		if c.Kind == diff.Removed || ext == "list" && u.New.Name != "" && plain(c) && x.rest(ctx, u, c) {
 			take(u.Explanation(Kind))
 		}
 		return
@@ -307,6 +307,26 @@ func (x *Explainer) lists(ctx context.Context, u *Update, c *diff.Change) (kept,
 		return false, false
 	}
 	return len(more) > 0, len(more) == 0 || x.hadAll(u, more)
+}
+
+// rest reports whether the list of files that c brought is what is left of the one
+// before: dpkg lists configuration files, and the folders they are in, until a
+// package is purged.
+func (x *Explainer) rest(ctx context.Context, u *Update, c *diff.Change) bool {
+	if x.host.Read == nil {
+		return false
+	}
+	b, ok := x.host.Read(ctx, c.Path, c.New, maxList)
+	if !ok {
+		return false
+	}
+	var paths []entry.Path
+	for line := range strings.Lines(string(b)) {
+		if p := entry.Path(strings.TrimSuffix(line, "\n")); p != "/." && p != "/" {
+			paths = append(paths, p)
+		}
+	}
+	return x.hadAll(u, paths)
 }
 
 // hadAll reports whether the version before held all of paths.

@@ -113,6 +113,10 @@ type Override struct {
 	Mode        uint16
 }
 
+// Gone reports whether nothing of the package is there any more but what an
+// administrator may have edited.
+func (u *Update) Gone() bool { return u.New.Name == "" || u.New.Status == pkgdb.ConfigFiles }
+
 // kind is the package manager's.
 func (u *Update) kind() string { return cmp.Or(u.New.Kind, u.Old.Kind) }
 
@@ -126,8 +130,8 @@ func (u *Update) Title() string {
 
 func (u *Update) step() string {
 	switch {
-	case u.New.Name == "":
-		return u.Old.Name + " " + u.Old.Version + " removed"
+	case u.Gone():
+		return cmp.Or(u.Old.Name, u.New.Name) + " " + cmp.Or(u.Old.Version, u.New.Version) + " removed"
 	case u.Old.Name == "":
 		return u.New.Name + " " + u.New.Version
 	case u.Old.Version == u.New.Version:

@@ -90,7 +90,7 @@ func (w *upgrades) judge(u *upgrade) {
 	switch {
 	case u.Old.Name == "":
 		u.hold("the baseline does not have it")
-	case u.New.Name == "":
+	case u.Gone():
 		u.hold("it was removed")
 	case u.Level != rules.Signed || u.ID == "" || u.Source == nil:
 		u.hold("no signature vouches for it")

@@ -20,7 +20,6 @@ import (
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/pkgdb/pgp"
-	"intact/rules/pkgdb/transaction"
 	"intact/rules/updates"
 	"intact/scanner"
 	"intact/scanner/digest"
@@ -58,13 +57,13 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 	if c.o.Baseline != "" {
 		return u, nil // an export comes from elsewhere: nothing was recorded for it here
 	}
-	when, came := c.transactionTimes()
+	seen := c.transacted()
 	moved := slices.Clone(c.moved)
 	for i := range c.installed {
 		p := &c.installed[i]
 		kept := *p
 		kept.Body = digest.Digest{} // no row has it
-		if key := plainKey(p); came[key] == p.Version && c.before[key] == kept {
+		if key := plainKey(p); seen.came[keyOfPackage(p)] != "" && c.before[key] == kept {
 			moved = append(moved, packageMove{Old: *p, New: *p, row: diff.RowChange{Key: []byte(key)}})
 		}
 	}
@@ -92,9 +91,10 @@ func (c *check) newUpdating(ctx context.Context) (*updating, error) {
 			break
 		}
 		key := string(m.row.Key)
-		one := updates.Update{Old: m.Old, New: m.New, Level: rules.Attributed, When: when[key]}
+		one := updates.Update{Old: m.Old, New: m.New, Level: rules.Attributed}
+		seen.learn(&one)
 		c.learnRPM(&one, rpms)
-		if k := (bookKey{m.New.Name, m.New.Arch, m.New.Version}); m.New.Kind == "dpkg" {
+		if k := keyOfPackage(&m.New); m.New.Kind == "dpkg" && !one.Gone() {
 			names := slices.Concat(known.names[k], known.weak[k])
 			for _, name := range names[:min(len(names), maxAlike)] {
 				c.learn(ctx, u, &one, known, name, k)
@@ -134,36 +134,6 @@ func lowered(u *updates.Update, level string) string {
 		return rules.Attributed
 	}
 	return level
-}
-
-// transactionTimes says when packages came, by the keys of their rows, and in
-// which version, as far back as transactions are kept.
-func (c *check) transactionTimes() (when, version map[string]string) {
-	when, version = map[string]string{}, map[string]string{}
-	list, problems, err := c.transactions()
-	if err != nil {
-		problems = append(problems, err.Error())
-	}
-	for _, p := range problems[:min(len(problems), maxListed)] {
-		c.remark("what hooks saw: " + report.Prose(p))
-	}
-	if more := len(problems) - maxListed; more > 0 {
-		c.remark(fmt.Sprintf("what hooks saw: %d more transactions cannot be read", more))
-	}
-	for _, t := range list {
-		at := t.Ended
-		if at.IsZero() {
-			at = t.Began
-		}
-		for _, p := range t.Packages {
-			key := "dpkg " + p.Name + ":" + p.Arch
-			when[key] = at.UTC().Format(time.RFC3339)
-			if p.Action == transaction.Unpack {
-				version[key] = p.New
-			}
-		}
-	}
-	return when, version
 }
 
 // learn takes what a manifest says into one, unless it knows as much.
@@ -348,7 +318,7 @@ type packageExplainer struct {
 // not have it any more is what is to be explained.
 func (p packageExplainer) ExplainPackage(old, now pkgdb.Package) (rules.Explanation, bool) {
 	for i := range p.list {
-		if u := &p.list[i]; u.Old == old && u.New == now && (u.Source != nil || now.Name == "" && u.Record != "") {
+		if u := &p.list[i]; u.Old == old && u.New == now && (u.Source != nil || u.Gone() && u.Record != "") {
 			e := u.Explanation(updates.Kind)
 			if e.Level == rules.Signed && !p.world.whole(p.ctx, u) {
 				e.Level = rules.Attributed
