@@ -92,7 +92,7 @@ func (k *asked) row(c diff.RowChange) error {
 	switch c.Kind {
 	case rowMount, rowAlias, rowState, rowSelf, rowExpect:
 	case rowPackage:
-		if _, err := shownPackage(c); err != nil {
+		if _, _, err := movedPackage(c); err != nil {
 			return fmt.Errorf("%w: %w", baseline.ErrRequest, err)
 		}
 	case rowGap:
@@ -174,8 +174,9 @@ func (k *asked) write(ctx context.Context, to io.Writer, q *baseline.Request, re
 	if more := k.sum.less + k.sum.unread - len(notes); more > 0 {
 		notes = append(notes, report.Note{Text: fmt.Sprintf("%d more such notes: in all %d paths would be compared by less and %d accepted unread", more, k.sum.less, k.sum.unread)})
 	}
+	pkgs := shownPackages(k.rows)
 	for _, r := range k.rows {
-		f, gap, note := shownRow(r)
+		f, gap, note := shownRow(r, pkgs)
 		self = r.Kind == rowSelf || r.Kind == rowState
 		switch {
 		case gap != nil:
@@ -206,7 +207,7 @@ func (k *asked) write(ctx context.Context, to io.Writer, q *baseline.Request, re
 
 // shownRow is how a changed row is told: as a check does, or as a gap that is
 // accepted, or as a note.
-func shownRow(r diff.RowChange) (f rules.Finding, gap *report.Gap, note *report.Note) {
+func shownRow(r diff.RowChange, pkgs map[string]rules.Finding) (f rules.Finding, gap *report.Gap, note *report.Note) {
 	p := entry.Path(r.Key)
 	switch r.Kind {
 	case rowMount:
@@ -224,8 +225,7 @@ func shownRow(r diff.RowChange) (f rules.Finding, gap *report.Gap, note *report.
 	case rowExpect:
 		return shownManifest(r), nil, nil
 	case rowPackage:
-		f, _ = shownPackage(r) // it was read when it came
-		return f, nil, nil
+		return pkgs[string(r.Key)], nil, nil // it was read when it came
 	}
 	p, _, _ = entry.ParseKey(r.Key) // it was parsed when it came
 	if r.New == nil {

@@ -9,6 +9,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/pkgdb"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
 )
@@ -145,16 +146,25 @@ func TestRequestedRows(t *testing.T) {
 		if err := k.row(r); err != nil {
 			t.Errorf("%+v: %v", r, err)
 		}
-		f, gap, note := shownRow(r)
+		f, gap, note := shownRow(r, shownPackages(k.rows))
 		if f.Rule == "" || gap != nil || note != nil || strings.ContainsAny(strings.Join(f.Reasons, ""), "\x1b") {
 			t.Errorf("%+v: %+v %v %v", r, f, gap, note)
 		}
 	}
+	// A lower version under another architecture is a downgrade here too.
+	low := pkgdb.Package{Kind: "dpkg", Name: "tool", Arch: "i386", Version: "1", Status: "installed"}
+	high := pkgdb.Package{Kind: "dpkg", Name: "tool", Arch: "amd64", Version: "2", Status: "installed"}
+	rows := []diff.RowChange{{Kind: rowPackage, Key: []byte("dpkg tool:amd64"), Old: packageValue(&high)}, {Kind: rowPackage, Key: []byte("dpkg tool:i386"), New: packageValue(&low)}}
+	for i, want := range []string{"pkg.removed", "pkg.downgraded"} {
+		if f, _, _ := shownRow(rows[i], shownPackages(rows)); f.Rule != want {
+			t.Errorf("%s is told as %s, want %s", rows[i].Key, f.Rule, want)
+		}
+	}
 	key := entry.Path("/root/x").Key()
-	if _, gap, _ := shownRow(diff.RowChange{Kind: rowGap, Key: key, New: []byte("io")}); gap == nil || gap.Subject.Path != "/root/x" || !gap.Known {
+	if _, gap, _ := shownRow(diff.RowChange{Kind: rowGap, Key: key, New: []byte("io")}, nil); gap == nil || gap.Subject.Path != "/root/x" || !gap.Known {
 		t.Errorf("%+v", gap)
 	}
-	if _, _, note := shownRow(diff.RowChange{Kind: rowGap, Key: key, Old: []byte("io")}); *note != (report.Note{Path: "/root/x", Text: "is no known gap any more: it was io"}) {
+	if _, _, note := shownRow(diff.RowChange{Kind: rowGap, Key: key, Old: []byte("io")}, nil); *note != (report.Note{Path: "/root/x", Text: "is no known gap any more: it was io"}) {
 		t.Errorf("%+v", note)
 	}
 }

@@ -45,6 +45,7 @@ type contrast struct {
 	leave    entry.Attr
 	notes    []string
 	found    []rules.Finding // that are not about entries
+	packages map[string]rules.Finding
 	out      Outcome
 	failed   error // why there is no comparison
 	spool    *diff.Spool
@@ -136,6 +137,7 @@ func (c *contrast) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.packages = shownPackages(rows)
 	for _, r := range rows {
 		if f, told := c.rowFinding(r); told {
 			c.found = append(c.found, f)
@@ -190,7 +192,7 @@ func (c *contrast) rowFinding(r diff.RowChange) (rules.Finding, bool) {
 	case rowSelf:
 		return selfFinding(entry.Path(r.Key), selfPart(r), r.Old, r.New), !sisters
 	case rowPackage:
-		if f, err := shownPackage(r); err == nil {
+		if f, ok := c.packages[string(r.Key)]; ok {
 			return f, true
 		}
 	case rowState, rowOrigin, rowIndex:

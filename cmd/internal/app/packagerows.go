@@ -240,8 +240,7 @@ func (c *check) judgePackages() {
 		m := &c.moves[i]
 		f := movedFinding(m.row, m.Old, m.New)
 		if went, ok := swapped[i]; ok {
-			f = packages.Swapped(f.Subject.Name, went, packages.Move{Old: m.Old, New: m.New})
-			f.Reasons[0] = report.Prose(f.Reasons[0])
+			f = swappedFinding(&f, went, m.Old, m.New)
 		}
 		x := c.explainPackage(m)
 		if x != nil && x.Level == rules.Signed && f.Rule != "pkg.upgraded" {
@@ -264,16 +263,45 @@ func movedFinding(r diff.RowChange, old, now pkgdb.Package) rules.Finding {
 	return f
 }
 
-// shownPackage is movedFinding of a row that comes from elsewhere.
-func shownPackage(r diff.RowChange) (f rules.Finding, err error) {
-	var was, is pkgdb.Package
+// swappedFinding tells what f does of a package that took the place of a higher
+// version.
+func swappedFinding(f *rules.Finding, went, old, now pkgdb.Package) rules.Finding {
+	x := packages.Swapped(f.Subject.Name, went, packages.Move{Old: old, New: now})
+	x.Reasons[0] = report.Prose(x.Reasons[0])
+	return x
+}
+
+// shownPackages tells the rows of packages among rows that come from elsewhere, by
+// their keys and as a check tells them; those that cannot be read are left out.
+func shownPackages(rows []diff.RowChange) map[string]rules.Finding {
+	out := map[string]rules.Finding{}
+	var pairs []packages.Move
+	var keys []string
+	for _, r := range rows {
+		if r.Kind != rowPackage {
+			continue
+		}
+		if was, is, err := movedPackage(r); err == nil {
+			out[string(r.Key)] = movedFinding(r, was, is)
+			pairs, keys = append(pairs, packages.Move{Old: was, New: is}), append(keys, string(r.Key))
+		}
+	}
+	for i, went := range packages.Replaced(pairs) {
+		f := out[keys[i]]
+		out[keys[i]] = swappedFinding(&f, went, pairs[i].Old, pairs[i].New)
+	}
+	return out
+}
+
+// movedPackage reads a row that comes from elsewhere.
+func movedPackage(r diff.RowChange) (was, is pkgdb.Package, err error) {
 	if r.Old != nil {
 		was, err = packageOf(string(r.Key), r.Old)
 	}
 	if err == nil && r.New != nil {
 		is, err = packageOf(string(r.Key), r.New)
 	}
-	return movedFinding(r, was, is), err
+	return was, is, err
 }
 
 // packageNames makes sure that the patterns of --package are some.
