@@ -83,6 +83,11 @@ func TestSignedUpgrades(t *testing.T) {
 		{"same version", func(k *caseOf) { k.u.Old.Version, k.u.Old.List = "2", digest.Sum(nil) }, "not higher"},
 		{"version 2.0 for 1:1", func(k *caseOf) { k.u.Old.Version, k.u.New.Version = "1:1", "2.0" }, "not higher"},
 		{"no version", func(k *caseOf) { k.u.Old.Version = "" }, "not higher"},
+		{"put on hold", func(k *caseOf) { k.u.New.Status = pkgdb.Held }, "is held"},
+		{"on hold before", func(k *caseOf) { k.u.Old.Status, k.u.New.Status = pkgdb.Held, pkgdb.Held }, ""},
+		{"half configured", func(k *caseOf) { k.u.New.Status = "half-configured" }, "not fully installed"},
+		{"only its configuration left before", func(k *caseOf) { k.u.Old.Status = pkgdb.ConfigFiles }, "is installed in version"},
+		{"only its configuration left", func(k *caseOf) { k.u.New.Status = pkgdb.ConfigFiles }, "removed"},
 		{"other architecture", func(k *caseOf) { k.u.Old.Arch = "i386" }, "only packages"},
 		{"rpm", func(k *caseOf) { k.u.Old.Kind, k.u.New.Kind = "rpm", "rpm" }, "only packages"},
 		{"unsigned", func(k *caseOf) { k.u.Level = rules.Local }, "no signature"},
@@ -121,7 +126,7 @@ func TestSignedUpgrades(t *testing.T) {
 		{"something else", func(k *caseOf) { k.other = &diff.Change{Kind: diff.Changed, Path: "/usr/bin/b"} }, ""},
 	} {
 		k := &caseOf{
-			u: updates.Update{Old: pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: "1"}, New: pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: "2"},
+			u: updates.Update{Old: pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: "1", Status: "installed"}, New: pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: "2", Status: "installed"},
 				Level: rules.Signed, ID: "sha256:1", Source: oneFile{"/usr/bin/a", day}},
 			c: diff.Change{Kind: diff.Changed, Path: "/usr/bin/a", Old: &entry.Entry{Kind: entry.File, Have: ordinary, Mode: 0o755}, New: &entry.Entry{Kind: entry.File, Have: ordinary, Mode: 0o755}},
 			x: &rules.Explanation{Level: rules.Signed, Kind: updates.Kind, ID: "sha256:1"},

@@ -29,7 +29,7 @@ func (f fromArchive) Explain(_ context.Context, c *diff.Change) (rules.Explanati
 }
 
 func (f fromArchive) Updates() []updates.Update {
-	p := pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: "1"}
+	p := pkgdb.Package{Kind: "dpkg", Name: "a", Arch: "amd64", Version: "1", Status: "installed"}
 	u := updates.Update{Old: p, New: p, Level: rules.Signed, ID: "sha256:1", Source: f}
 	u.New.Version = "2"
 	return []updates.Update{u}

@@ -15,6 +15,7 @@ import (
 	"intact/rules"
 	"intact/rules/derived"
 	"intact/rules/packages"
+	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/deb"
 	"intact/rules/pkgdb/manifest"
 	"intact/rules/updates"
@@ -102,10 +103,22 @@ func (w *upgrades) judge(u *upgrade) {
 		u.again = true
 		fallthrough
 	case deb.Compare(u.New.Version, u.Old.Version) > 0:
+		if why := beyondUpgrade(u.Old, u.New); why != "" && !u.again {
+			u.hold("%s", why) // no archive signs that
+		}
 		w.index(u)
 	default:
 		u.hold("its version is not higher")
 	}
+}
+
+// beyondUpgrade says what the row of a package tells besides a newer version, as that
+// somebody put it on hold; "" if it tells nothing else.
+func beyondUpgrade(old, now pkgdb.Package) string {
+	if f := movedFinding(diff.RowChange{}, old, now); f.Rule != "pkg.upgraded" {
+		return f.Reasons[0]
+	}
+	return ""
 }
 
 // index holds the date of the package's index against the newest that packages

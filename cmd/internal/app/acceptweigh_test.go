@@ -46,7 +46,7 @@ func (m manyFiles) Paths() iter.Seq2[entry.Path, error] {
 // manyUpdates are n upgrades with per files each.
 func manyUpdates(n, per int, asked *int) (list []updates.Update) {
 	for i := range n {
-		p := pkgdb.Package{Kind: "dpkg", Name: fmt.Sprintf("p%04d", i), Arch: "amd64", Version: "1"}
+		p := pkgdb.Package{Kind: "dpkg", Name: fmt.Sprintf("p%04d", i), Arch: "amd64", Version: "1", Status: "installed"}
 		u := updates.Update{Old: p, New: p, Level: rules.Signed, ID: fmt.Sprintf("sha256:%d", i),
 			Source: manyFiles{oneFile{"", time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}, i * per, (i + 1) * per, asked}}
 		u.New.Version = "2"

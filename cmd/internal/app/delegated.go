@@ -78,6 +78,9 @@ func rowBeyond(r diff.RowChange, under []*baseline.Delegation) string {
 		case !deb.ValidVersion(was.Version) || !deb.ValidVersion(is.Version) || deb.Compare(is.Version, was.Version) <= 0:
 			return name + ", which is in no higher version"
 		}
+		if why := beyondUpgrade(was, is); why != "" {
+			return name + ", which " + why
+		}
 		return ""
 	case r.Kind == rowIndex && r.New != nil && len(key) == 4:
 		if !slices.ContainsFunc(under, func(d *baseline.Delegation) bool { return d.CoversSuite(key[1], key[2]) }) {

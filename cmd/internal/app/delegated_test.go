@@ -35,6 +35,8 @@ func TestRowBeyond(t *testing.T) {
 		{rowPackage, "dpkg tool:all", version("1.9"), version("1.10"), ""},
 		{rowPackage, "dpkg tool:all", version("1.10"), version("1.9"), "no higher version"},
 		{rowPackage, "dpkg tool:all", version("1"), version("1"), "no higher version"},
+		{rowPackage, "dpkg tool:all", version("1"), packageValue(&pkgdb.Package{Version: "2", Status: pkgdb.Held}), "package tool, which is held"},
+		{rowPackage, "dpkg tool:all", packageValue(&pkgdb.Package{Version: "1", Status: pkgdb.ConfigFiles}), version("2"), "is installed in version 2"},
 		{rowPackage, "dpkg other\x1b:all", version("1"), version("2"), `package other\x1b`},
 		{rowPackage, "rpm tool:noarch", version("1"), version("2"), "package tool"},
 		{rowPackage, "dpkg tool:all", nil, version("2"), "a new package"},
