@@ -295,6 +295,10 @@ func (h *hook) record(ctx context.Context, names []string, kept func(name string
 	for _, p := range problems[:min(len(problems), 20)] {
 		h.problem("%v", p)
 	}
+	for _, p := range r.forged {
+		h.env.warn("a manifest of %s was kept already that said something else: somebody forged that, and it is replaced", p)
+		h.problem("a manifest of %s was kept already that said something else: somebody forged that, and it is replaced", p)
+	}
 	return err
 }
 

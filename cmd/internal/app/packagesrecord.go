@@ -46,6 +46,8 @@ type recorder struct {
 	have  map[string][]string // what the folder has, by the SHA-256 of the package's file
 	lists deb.Lists
 	out   Outcome
+
+	forged []string // packages of which another manifest was kept that said something else
 }
 
 // newRecorder opens the folder of manifests, and makes it where there is none. The
@@ -259,6 +261,7 @@ func (r *recorder) store(p deb.Recorded) (stored, note string, err error) {
 	}
 	if err == nil && slices.ContainsFunc(had, func(name string) bool { return contradicts(r.dir.at(temp), sum, r.dir.at(name)) }) {
 		r.out.Add(ExitFindings)
+		r.forged = append(r.forged, p.Head.Package+" "+p.Head.Version)
 		note = " (what was recorded of it before said something else: somebody forged that)"
 	}
 	// Evidence comes first: a check that runs now removes what no manifest needs.
