@@ -86,8 +86,6 @@ func TestSignedUpgrades(t *testing.T) {
 		{"put on hold", func(k *caseOf) { k.u.New.Status = pkgdb.Held }, "is held"},
 		{"on hold before", func(k *caseOf) { k.u.Old.Status, k.u.New.Status = pkgdb.Held, pkgdb.Held }, ""},
 		{"half configured", func(k *caseOf) { k.u.New.Status = "half-configured" }, "not fully installed"},
-		{"only its configuration left before", func(k *caseOf) { k.u.Old.Status = pkgdb.ConfigFiles }, "is installed in version"},
-		{"only its configuration left", func(k *caseOf) { k.u.New.Status = pkgdb.ConfigFiles }, "removed"},
 		{"other architecture", func(k *caseOf) { k.u.Old.Arch = "i386" }, "only packages"},
 		{"rpm", func(k *caseOf) { k.u.Old.Kind, k.u.New.Kind = "rpm", "rpm" }, "only packages"},
 		{"unsigned", func(k *caseOf) { k.u.Level = rules.Local }, "no signature"},
