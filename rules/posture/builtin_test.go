@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"intact/rules/facts/accounts"
+	"intact/rules/facts/guards"
 	"intact/rules/facts/osupdates"
+	"intact/rules/facts/pam"
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
 	"intact/rules/facts/units"
@@ -31,6 +33,11 @@ func builtinKinds() []posture.Kind {
 		posture.Kind{Name: "os.release", Row: reflect.TypeFor[osupdates.Release]()},
 		posture.Kind{Name: "units.units", Row: reflect.TypeFor[units.Unit]()},
 		posture.Kind{Name: "accounts.keys", Row: reflect.TypeFor[accounts.AuthorizedKey]()},
+		posture.Kind{Name: "accounts.users", Row: reflect.TypeFor[accounts.User]()},
+		posture.Kind{Name: "accounts.members", Row: reflect.TypeFor[accounts.Member]()},
+		posture.Kind{Name: "accounts.sources", Row: reflect.TypeFor[accounts.Source]()},
+		posture.Kind{Name: "guards", Row: reflect.TypeFor[guards.Guard]()},
+		posture.Kind{Name: "pam.stacks", Row: reflect.TypeFor[pam.Stack]()},
 		posture.Kind{Name: "sshd.contexts", Row: reflect.TypeFor[sshd.Context]()},
 		posture.Kind{Name: "sshd.directives", Row: reflect.TypeFor[sshd.Directive]()},
 		posture.Kind{Name: "sshd.weaker", Row: reflect.TypeFor[sshd.Weaker]()},

@@ -8,6 +8,8 @@ import (
 	"intact/rules"
 	"intact/rules/facts"
 	"intact/rules/facts/accounts"
+	"intact/rules/facts/guards"
+	"intact/rules/facts/pam"
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
 	"intact/rules/facts/units"
@@ -39,8 +41,11 @@ func TestThisHost(t *testing.T) {
 		"sshd.files":      posture.FactOf(ssh.Files),
 		"sshd.server":     posture.FactOf(ssh.Server),
 		"accounts.keys":   posture.FactOf(accounts.Keys(ctx, h, all.Users.Rows, nil)),
-		"units.units":     posture.FactOf(units.Collect(ctx, h)),
-		"services":        {Status: rules.Absent, Reason: "nothing is declared"},
+		"accounts.users":  posture.FactOf(all.Users), "accounts.members": posture.FactOf(all.Members), "accounts.sources": posture.FactOf(all.Sources),
+		"pam.stacks":  posture.FactOf(pam.Collect(ctx, h).Stacks),
+		"guards":      posture.FactOf(guards.Collect(ctx, h, units.Collect(ctx, h))),
+		"units.units": posture.FactOf(units.Collect(ctx, h)),
+		"services":    {Status: rules.Absent, Reason: "nothing is declared"},
 	}
 	start := time.Now()
 	var tally posture.Tally

@@ -13,7 +13,9 @@ import (
 	"intact/rules"
 	"intact/rules/facts"
 	"intact/rules/facts/accounts"
+	"intact/rules/facts/guards"
 	"intact/rules/facts/osupdates"
+	"intact/rules/facts/pam"
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
 	"intact/rules/facts/units"
@@ -37,6 +39,9 @@ func factKinds() []posture.Kind {
 		kind("accounts.keys", reflect.TypeFor[accounts.AuthorizedKey](), "keys that sshd lets in"),
 		kind("accounts.sources", reflect.TypeFor[accounts.Source](), "where accounts come from, nsswitch.conf"),
 		kind("accounts.odd", reflect.TypeFor[accounts.Odd](), "lines of the account files that are none"),
+		kind("guards", reflect.TypeFor[guards.Guard](), "what throttles who guesses passwords of sshd"),
+		kind("pam.lines", reflect.TypeFor[pam.Line](), "modules that PAM asks, includes unfolded"),
+		kind("pam.stacks", reflect.TypeFor[pam.Stack](), "whether PAM asks for a second factor that nobody gets around"),
 		kind("units.units", reflect.TypeFor[units.Unit](), "units of systemd with their drop-ins"),
 		kind("units.cron", reflect.TypeFor[units.CronEntry](), "jobs of cron, anacron and at"),
 		kind("updates.pending", reflect.TypeFor[osupdates.Update](), "packages of which a newer version is to be had"),
@@ -118,6 +123,16 @@ func (h *hostFacts) collect(ctx context.Context, kind string) bool {
 		keep(h, kind, func() facts.Answer[units.Unit] { return units.Collect(ctx, h.host) })
 	case kind == "units.cron":
 		keep(h, kind, func() facts.Answer[units.CronEntry] { return units.Cron(ctx, h.host) })
+	case group == "pam":
+		keep(h, "pam.lines", func() facts.Answer[pam.Line] {
+			a := pam.Collect(ctx, h.host)
+			h.set("pam.stacks", posture.FactOf(a.Stacks))
+			return a.Lines
+		})
+	case kind == "guards":
+		keep(h, kind, func() facts.Answer[guards.Guard] {
+			return guards.Collect(ctx, h.host, answerOf[units.Unit](ctx, h, "units.units"))
+		})
 	case kind == "sshd.offers":
 		keep(h, kind, func() facts.Answer[sshd.Offer] { return h.offers(ctx) })
 	case group == "sshd":
@@ -159,6 +174,13 @@ func rowsOf[T any](ctx context.Context, h *hostFacts, kind string) ([]T, rules.S
 	f := h.Fact(ctx, kind)
 	rows, _ := f.Rows.([]T)
 	return rows, f.Status
+}
+
+// answerOf is a fact that was collected before, as its collector gave it.
+func answerOf[T any](ctx context.Context, h *hostFacts, kind string) facts.Answer[T] {
+	f := h.Fact(ctx, kind)
+	rows, _ := f.Rows.([]T)
+	return facts.Answer[T]{Rows: rows, Status: f.Status, Reason: f.Reason}
 }
 
 // sockets collects listeners and interfaces, and which packages the programs

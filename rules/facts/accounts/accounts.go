@@ -318,6 +318,12 @@ func sources(r *dirfd.Root) facts.Answer[Source] {
 	const p = "/etc/nsswitch.conf"
 	a := facts.Answer[Source]{Status: rules.OK, Via: p}
 	b, err := r.ReadFile(p, maxLine)
+	if errors.Is(err, fs.ErrNotExist) { // the C library goes by its own default
+		for _, d := range []string{"passwd", "group", "shadow"} {
+			a.Rows = append(a.Rows, Source{Database: d, Sources: []string{"files"}, At: "built in"})
+		}
+		return a
+	}
 	if err != nil {
 		a.Status, a.Reason = statusOf(err), err.Error()
 		return a
