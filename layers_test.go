@@ -47,6 +47,7 @@ var edges = map[string][]string{
 	"rules/facts/units":    {"rules", "rules/facts", "scanner/digest", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/accounts": {"rules", "rules/facts", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/pam":      {"rules", "rules/facts", "scanner/dirfd", "scanner/entry"},
+	"rules/facts/web":      {"rules", "rules/facts", "rules/facts/sockets", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/guards":   {"rules", "rules/facts", "rules/facts/units", "scanner/dirfd", "scanner/entry"},
 	"rules/pkgdb":          {"rules/pkgdb/rpm", "rules/pkgdb/pgp", "rules/pkgdb/deb822", "scanner/entry", "scanner/digest"},
 	"rules/pkgdb/rpm":      {"rules/pkgdb/pgp", "scanner/entry"},
@@ -80,7 +81,7 @@ var edges = map[string][]string{
 	"cmd/internal/app/review": {"report", "rules", "baseline/diff", "scanner/entry"},
 	"cmd/internal/app": {
 		"cmd/internal/config", "cmd/internal/app/review", "report", "rules", "rules/integrity",
-		"rules/facts", "rules/facts/accounts", "rules/facts/guards", "rules/facts/osupdates", "rules/facts/pam", "rules/facts/sockets", "rules/facts/sshd", "rules/facts/units", "rules/posture",
+		"rules/facts", "rules/facts/accounts", "rules/facts/guards", "rules/facts/osupdates", "rules/facts/pam", "rules/facts/sockets", "rules/facts/sshd", "rules/facts/units", "rules/facts/web", "rules/posture",
 		"rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/transaction", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/hashlist", "rules/packages", "rules/expect", "rules/updates", "rules/derived",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",

@@ -16,6 +16,7 @@ import (
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
 	"intact/rules/facts/units"
+	"intact/rules/facts/web"
 	"intact/rules/posture"
 )
 
@@ -36,6 +37,7 @@ func builtinKinds() []posture.Kind {
 		posture.Kind{Name: "accounts.users", Row: reflect.TypeFor[accounts.User]()},
 		posture.Kind{Name: "accounts.members", Row: reflect.TypeFor[accounts.Member]()},
 		posture.Kind{Name: "accounts.sources", Row: reflect.TypeFor[accounts.Source]()},
+		posture.Kind{Name: "web.servers", Row: reflect.TypeFor[web.Server]()},
 		posture.Kind{Name: "guards", Row: reflect.TypeFor[guards.Guard]()},
 		posture.Kind{Name: "pam.stacks", Row: reflect.TypeFor[pam.Stack]()},
 		posture.Kind{Name: "sshd.contexts", Row: reflect.TypeFor[sshd.Context]()},

@@ -13,6 +13,7 @@ import (
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
 	"intact/rules/facts/units"
+	"intact/rules/facts/web"
 	"intact/rules/posture"
 	"intact/scanner/dirfd"
 )
@@ -43,6 +44,7 @@ func TestThisHost(t *testing.T) {
 		"accounts.keys":   posture.FactOf(accounts.Keys(ctx, h, all.Users.Rows, nil)),
 		"accounts.users":  posture.FactOf(all.Users), "accounts.members": posture.FactOf(all.Members), "accounts.sources": posture.FactOf(all.Sources),
 		"pam.stacks":  posture.FactOf(pam.Collect(ctx, h).Stacks),
+		"web.servers": posture.FactOf(web.Collect(ctx, h, listeners)),
 		"guards":      posture.FactOf(guards.Collect(ctx, h, units.Collect(ctx, h))),
 		"units.units": posture.FactOf(units.Collect(ctx, h)),
 		"services":    {Status: rules.Absent, Reason: "nothing is declared"},

@@ -19,6 +19,7 @@ import (
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
 	"intact/rules/facts/units"
+	"intact/rules/facts/web"
 	"intact/rules/pkgdb"
 	"intact/rules/pkgdb/pgp"
 	"intact/rules/posture"
@@ -42,6 +43,7 @@ func factKinds() []posture.Kind {
 		kind("guards", reflect.TypeFor[guards.Guard](), "what throttles who guesses passwords of sshd"),
 		kind("pam.lines", reflect.TypeFor[pam.Line](), "modules that PAM asks, includes unfolded"),
 		kind("pam.stacks", reflect.TypeFor[pam.Stack](), "whether PAM asks for a second factor that nobody gets around"),
+		kind("web.servers", reflect.TypeFor[web.Server](), "what answers on port 80, and whether it serves there"),
 		kind("units.units", reflect.TypeFor[units.Unit](), "units of systemd with their drop-ins"),
 		kind("units.cron", reflect.TypeFor[units.CronEntry](), "jobs of cron, anacron and at"),
 		kind("updates.pending", reflect.TypeFor[osupdates.Update](), "packages of which a newer version is to be had"),
@@ -132,6 +134,10 @@ func (h *hostFacts) collect(ctx context.Context, kind string) bool {
 	case kind == "guards":
 		keep(h, kind, func() facts.Answer[guards.Guard] {
 			return guards.Collect(ctx, h.host, answerOf[units.Unit](ctx, h, "units.units"))
+		})
+	case group == "web":
+		keep(h, kind, func() facts.Answer[web.Server] {
+			return web.Collect(ctx, h.host, answerOf[sockets.Listener](ctx, h, "net.listeners"))
 		})
 	case kind == "sshd.offers":
 		keep(h, kind, func() facts.Answer[sshd.Offer] { return h.offers(ctx) })
