@@ -19,6 +19,10 @@ itself: a listener, a user, a setting. ` + "`fail`, `pass`, `not-applicable`, `u
 (the rule itself went wrong) and ` + "`waived`" + ` are the verdicts. How to change rules, write others and waive findings is in
 [waivers.md](waivers.md).
 
+That packaged files are as their packages brought them is no rule here: the set ` + "`packages`" + ` of each check judges it, file by
+file, from signed manifests where there are any ([rules](report.md#rules)). Ports that a container engine publishes past
+the filter by address translation are judged by nothing yet: only the rules of the packet filter tell of them.
+
 `
 
 // Document returns the page about all rules of the book, as Markdown.
