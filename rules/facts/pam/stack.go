@@ -104,7 +104,7 @@ func (b *builder) stack() Stack {
 		return s
 	}
 	if through != "" {
-		s.Why = append(s.Why, "the second factor can be got around: "+through+" ends the stack without it")
+		s.Why = append(s.Why, "the second factor can be got around: success "+through)
 	}
 	s.SecondFactor = through == ""
 	return s
@@ -184,8 +184,8 @@ const (
 )
 
 // escapes walks a stack in every way that its modules can answer, a second factor
-// never with success, and returns the place of the module behind which the stack
-// ends in success all the same; "" if nowhere. bad is what was not understood.
+// never with success, and returns where the stack
+// ends in success all the same; "" if it does not. bad is what was not understood.
 func escapes(stack []Line) (through, bad string) {
 	acts := make([]actions, len(stack))
 	for i, l := range stack {
@@ -208,7 +208,7 @@ func escapes(stack []Line) (through, bad string) {
 		todo = todo[:len(todo)-1]
 		if p.at >= len(stack) {
 			if p.outcome == good {
-				return "its end", ""
+				return "at the end of the stack", ""
 			}
 			continue
 		}
@@ -217,7 +217,7 @@ func escapes(stack []Line) (through, bad string) {
 			next, ended := step(stack, p, answer.action, answer.success)
 			switch over := ended && next.at >= len(stack); {
 			case over && next.outcome == good:
-				return l.Module + " at " + l.At, ""
+				return "by " + l.Module + " at " + l.At, ""
 			case !over:
 				add(next)
 			}
