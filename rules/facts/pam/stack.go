@@ -184,8 +184,8 @@ const (
 )
 
 // escapes walks a stack in every way that its modules can answer, a second factor
-// never with success, and returns where the stack
-// ends in success all the same; "" if it does not. bad is what was not understood.
+// never with success, and returns where the stack ends in success all the same;
+// "" if it does not. bad is what was not understood.
 func escapes(stack []Line) (through, bad string) {
 	acts := make([]actions, len(stack))
 	for i, l := range stack {
