@@ -71,10 +71,11 @@ func factKinds() []posture.Kind {
 type hostFacts struct {
 	host   facts.Host
 	now    time.Time
-	secret []byte       // makes digests of passwords, nil leaves them out
-	ring   *pgp.Keyring // pinned keys of archives, nil: none
-	probe  bool         // sshd may be asked over loopback
+	secret []byte              // makes digests of passwords, nil leaves them out
+	ring   func() *pgp.Keyring // pinned keys of archives, nil: none
+	probe  bool                // sshd may be asked over loopback
 	owners func(ctx context.Context, paths []entry.Path) ([]pkgdb.Answer, error)
+	self   func(ctx context.Context) facts.Answer[posture.Self] // nil: not known
 
 	kept map[string]posture.Fact
 }
@@ -145,6 +146,8 @@ func (h *hostFacts) collect(ctx context.Context, kind string) bool {
 		h.sshd(ctx)
 	case kind == "os.release":
 		keep(h, kind, func() facts.Answer[osupdates.Release] { return osupdates.OSRelease(ctx, h.host, h.now) })
+	case kind == "fim.self" && h.self != nil:
+		keep(h, kind, func() facts.Answer[posture.Self] { return h.self(ctx) })
 	case group == "updates":
 		h.updates(ctx, kind)
 	}
@@ -158,7 +161,11 @@ func (h *hostFacts) updates(ctx context.Context, kind string) {
 		keep(h, kind, func() facts.Answer[osupdates.Update] { return osupdates.Pending(ctx, h.host) })
 	case "updates.lists":
 		keep(h, kind, func() facts.Answer[osupdates.List] {
-			return osupdates.Lists(ctx, h.host, osupdates.Trust{Ring: h.ring, Now: h.now})
+			t := osupdates.Trust{Now: h.now}
+			if h.ring != nil {
+				t.Ring = h.ring()
+			}
+			return osupdates.Lists(ctx, h.host, t)
 		})
 	case "updates.repositories":
 		keep(h, kind, func() facts.Answer[osupdates.Repository] { return osupdates.Repositories(ctx, h.host) })

@@ -30,9 +30,19 @@
 //	  wait: 15m              # for a running transaction, 0s … 24h
 //	accept: signed           # upgrades of packages, without a person; the default: none
 //	expect_root: blake3:…    # the root that the baseline must have, or a file with it
+//	services:                # what this host is there for
+//	  - {name: web, port: 443, proto: tcp, class: public, role: web}
+//	posture:
+//	  profile: server        # or seed-strict
+//	  strict: false          # what fails and stands exits 1 in a check too
+//	  probe_ssh: false       # sshd may be asked over loopback what it offers
+//	  rules: /…              # folder of rule files; the default: rules.d beside the configuration
+//	  waivers: /…            # the default: waivers.yaml beside the configuration
+//	require: [ssh.root-login] # rules that must have a verdict: exit 3 without
 //
-// Paths, excludes and file-system types of all files add up, and a path that
-// stands twice is an error; of the other keys the last file's counts. Where
+// Paths, excludes, file-system types, services and required rules of all files
+// add up, and a path or port that stands twice is an error; of the other keys
+// the last file's counts. Where
 // intact.yaml does not exist the files of conf.d add to the built-in policy;
 // where it exists the built-in policy is out of the game, and a configuration
 // without any path is an error.
@@ -95,6 +105,9 @@ type Config struct {
 	Signing Signing
 
 	Packages Packages
+	Posture  Posture
+	Services []Service  // in the order of the files
+	Require  []Required // rules without a verdict of which exit 3
 
 	// Accept says what is accepted without a person: AcceptSigned or "". It is in
 	// force only where the baseline says so too.
@@ -130,7 +143,7 @@ func Load(o Options) (*Config, error) {
 		o.Getenv = os.Getenv
 	}
 	standard := Quick{Share: quickShare, Every: quickEvery}
-	c := &Config{FailOn: rules.Low, Quick: standard, Packages: Packages{Wait: standardWait}}
+	c := &Config{FailOn: rules.Low, Quick: standard, Packages: Packages{Wait: standardWait}, Posture: Posture{Profile: Profiles[0]}}
 	files, stateErr := c.places(o)
 	err := errors.Join(files.err, c.read(files, o.UID))
 	if o.State != "" {
@@ -160,16 +173,19 @@ func (c *Config) places(o Options) (files, error) {
 	if o.UID == 0 {
 		c.State = SystemState
 		if o.File != "" {
+			c.beside(filepath.Dir(o.File))
 			return files{names: []string{o.File}}, nil
 		}
 		if o.System == "" {
 			o.System = SystemDir
 		}
+		c.beside(o.System)
 		return list(o.System, o.UID), nil
 	}
 	state, stateErr := userDir(o.Getenv, "XDG_STATE_HOME", ".local/state")
 	c.State = state
 	if o.File != "" {
+		c.beside(filepath.Dir(o.File))
 		return files{names: []string{o.File}}, stateErr
 	}
 	dir, err := userDir(o.Getenv, "XDG_CONFIG_HOME", ".config")
@@ -177,6 +193,7 @@ func (c *Config) places(o Options) (files, error) {
 		// Without a home there are no files of a user: the built-in policy.
 		return files{builtin: true}, stateErr
 	}
+	c.beside(dir)
 	return list(dir, o.UID), stateErr
 }
 
@@ -208,29 +225,10 @@ func list(dir string, uid int) (f files) {
 	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		f.names, f.builtin = []string{name}, false
 	}
-	dropIns := filepath.Join(dir, dropInDir)
-	switch err := checkDir(dropIns, uid); {
-	case errors.Is(err, fs.ErrNotExist):
-		return f
-	case err != nil:
+	names, err := listDir(filepath.Join(dir, dropInDir), uid)
+	f.names = append(f.names, names...)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.err = err
-		return f
-	}
-	entries, err := os.ReadDir(dropIns) // sorted by name
-	if err != nil {
-		f.err = fmt.Errorf("list configuration folder %q: %w", dropIns, cause(err))
-		return f
-	}
-	for _, e := range entries {
-		name := filepath.Join(dropIns, e.Name())
-		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case strings.HasSuffix(e.Name(), suffix):
-			f.names = append(f.names, name)
-		case strings.HasSuffix(e.Name(), ".yml"):
-			// Passing over it would drop paths without a word.
-			f.err = errors.Join(f.err, fmt.Errorf("list configuration folder %q: the name of %q must end in %s", dropIns, e.Name(), suffix))
-		}
 	}
 	return f
 }
@@ -311,6 +309,7 @@ func (c *Config) settings(root *strict.Node) {
 	}
 	c.trust(root)
 	c.packages(root)
+	c.posture(root)
 }
 
 func (q *Quick) take(n *strict.Node) {

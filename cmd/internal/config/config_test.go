@@ -132,7 +132,8 @@ func TestLoadSettings(t *testing.T) {
 		t.Errorf("got policy %+v", p)
 	}
 	got.Policy = nil
-	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Quick: Quick{10, 7}, Packages: Packages{Wait: 15 * time.Minute}, Sources: []string{name}}
+	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Quick: Quick{10, 7}, Packages: Packages{Wait: 15 * time.Minute}, Sources: []string{name},
+		Posture: Posture{Profile: "server", Rules: filepath.Join(dir, "rules.d"), Waivers: filepath.Join(dir, "waivers.yaml")}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -368,6 +369,7 @@ func FuzzTake(f *testing.F) {
 		etc + "quick: {share: {}, every: -1d}\n", "quick: [5%]",
 		etc + "state: [a]\nfail_on: {}\nworkers: -1\nmax_rate: 99999999999999999999\nnice: x\n",
 		etc + "state: \"/a\\0b\"\n", "- a", "a: &x\nb: *x", "state: \x00", "workers: 3\nworkers: 4",
+		etc + "services: [{name: a, port: 1, class: public}, {name: a, port: 1, class: public}, 7, {}]\nrequire: [a, 7]\nposture: {profile: x, strict: 1, probe_ssh: yes, rules: a, waivers: {}}\n",
 	} {
 		f.Add([]byte(s))
 	}
