@@ -85,10 +85,15 @@ func (s *session) hostFacts(w *posture.Waivers) *hostFacts {
 		probe: s.cfg.Posture.ProbeSSH, owners: s.owners}
 	h.self = s.self(h)
 	h.set("attestations", w.Fact())
+	f := posture.Fact{Status: rules.OK, Via: "configuration"}
 	rows := []posture.Service{}
 	for _, v := range s.cfg.Services {
 		rows = append(rows, posture.Service{Name: v.Name, Port: v.Port, Proto: v.Proto, Class: v.Class, Role: v.Role})
 	}
-	h.set("services", posture.Fact{Rows: rows, Status: rules.OK, Via: "configuration"})
+	if s.cfg.Services == nil {
+		f.Status, f.Reason = rules.Absent, "no services are declared: see intact services --propose"
+	}
+	f.Rows = rows
+	h.set("services", f)
 	return h
 }

@@ -106,7 +106,7 @@ type Config struct {
 
 	Packages Packages
 	Posture  Posture
-	Services []Service  // in the order of the files
+	Services []Service  // in the order of the files; nil: nobody declared any, empty: there are to be none
 	Require  []Required // rules without a verdict of which exit 3
 
 	// Accept says what is accepted without a person: AcceptSigned or "". It is in

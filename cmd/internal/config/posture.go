@@ -73,6 +73,9 @@ func placeOf(n *strict.Node) string {
 // posture takes the settings about posture.
 func (c *Config) posture(root *strict.Node) {
 	if n := root.Get("services"); n != nil {
+		if c.Services == nil {
+			c.Services = []Service{} // none, said on purpose
+		}
 		for _, v := range n.Items() {
 			if v.IsMap() {
 				c.service(v)

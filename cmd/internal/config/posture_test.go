@@ -32,6 +32,16 @@ func TestLoadPosture(t *testing.T) {
 	}
 }
 
+// No services is another thing than nothing said of services.
+func TestLoadServicesNone(t *testing.T) {
+	for text, want := range map[string]bool{"": false, "services: []\n": true} {
+		c, err := Load(asUser(write(t, map[string]string{"intact/intact.yaml": etc + text})))
+		if err != nil || (c.Services != nil) != want {
+			t.Errorf("%q: got %v, %v", text, c.Services, err)
+		}
+	}
+}
+
 func TestLoadPostureRefuses(t *testing.T) {
 	dir := write(t, map[string]string{"intact/intact.yaml": etc + `services:
   - {name: web, port: 443, class: public}
