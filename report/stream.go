@@ -28,6 +28,8 @@ var kinds = [...]string{"header", "finding", "gap", "rule", "skip", "note", "tra
 // The positions in kinds that are treated specially.
 const (
 	rankHeader  = 0
+	rankFinding = 1
+	rankRule    = 3
 	rankTrailer = len(kinds) - 1
 )
 

@@ -114,6 +114,9 @@ func (r Refs) String() string {
 	return strings.Join(parts, " · ")
 }
 
+// Text is the value as a rule file spells it.
+func (p Param) Text() string { return paramText(p.Value) }
+
 // paramText writes a value of a param as a rule file does.
 func paramText(v any) string {
 	quote := func(s string) string {

@@ -25,6 +25,7 @@ func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
 		p.initCommand(), p.checkCommand(), p.verifyCommand(), p.acceptCommand(), p.explainCommand(), p.policyCommand(), p.baselineCommand(), p.reportCommand(),
 		p.historyCommand(), p.keyCommand(), p.hostCommand(), p.doctorCommand(), p.evidenceCommand(), p.timelineCommand(), p.expectCommand(), p.packagesCommand(), p.windowCommand(),
+		p.postureCommand(), p.servicesCommand(), p.rulesCommand(),
 		{
 			Name: "scan-mount", Hidden: true, Usage: "scan one mount for a parent process (internal)",
 			Action: p.action(func(c *cli.Context) (app.Outcome, error) { return app.ScanMount(p.ctx, &p.env) }),
