@@ -43,6 +43,8 @@ import (
 //	tree OP NAME…             make and change files; see tree_test.go
 //	flip FILE OFFSET          invert a byte in place
 //	mount KIND ARG… DIR       tmpfs and bind mounts, undone at the end
+//	listen FILE PROTO ADDR VAR
+//	                          a program of that name listens; VAR has the port
 //
 // "env INTACT_TEST_CLOCK=36h" puts the program's clock ahead. Names in double
 // quotes are Go strings, so that they can be any bytes.
@@ -54,6 +56,10 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if where := os.Getenv(listenVar); where != "" {
+		listener(where)
+		return
+	}
 	if filepath.Base(os.Args[0]) != "intact" && os.Getenv(namespaceVar) == "" {
 		ownNamespace()
 	}
@@ -124,6 +130,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"forge":       plain(cmdForge),
 		"mount":       plain(cmdMount),
 		"umount":      plain(cmdUmount),
+		"listen":      plain(cmdListen),
 	}
 }
 

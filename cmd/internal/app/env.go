@@ -16,6 +16,7 @@ import (
 	"intact/baseline"
 	"intact/report"
 	"intact/rules"
+	"intact/scanner/strict"
 )
 
 // Env is what a command gets from the process it runs in.
@@ -132,6 +133,38 @@ func Fail(err error) Outcome {
 
 // warn prints one line to stderr, escaped.
 func (e *Env) warn(format string, args ...any) { e.Tell(fmt.Sprintf(format, args...)) }
+
+// TellError prints an error: a message for each of those that it joins.
+func (e *Env) TellError(err error) {
+	for _, one := range joined(err) {
+		e.Tell(one.Error())
+	}
+}
+
+// joined are the errors that one was joined of, which has a line for each. A
+// newline in the text of one error parts nothing.
+func joined(err error) (list []error) {
+	var parts []error
+	switch x := err.(type) {
+	case *codeError:
+		parts = []error{x.err}
+	case strict.Errors:
+		for _, one := range x {
+			parts = append(parts, one)
+		}
+	case interface{ Unwrap() []error }:
+		if parts = x.Unwrap(); errors.Join(parts...).Error() != err.Error() {
+			parts = nil // a text of its own around them
+		}
+	}
+	if len(parts) == 0 {
+		return []error{err}
+	}
+	for _, one := range parts {
+		list = append(list, joined(one)...)
+	}
+	return list
+}
 
 // Tell prints a message to stderr, escaped: a line of text, or of JSON where
 // that was asked for.

@@ -54,6 +54,11 @@ func Services(ctx context.Context, e *Env, o ServicesOptions) (Outcome, error) {
 		e.warn("not all that listens is known: %s: %s", f.Status, f.Reason)
 		j.out.Add(ExitIncomplete)
 	}
+	hidden := slices.DeleteFunc(slices.Clone(list), func(l sockets.Listener) bool { return l.Owned || l.OwnerKnown })
+	if len(hidden) > 0 {
+		e.warn("whose socket it is cannot be told of %d of %d: this user may not ask", len(hidden), len(list))
+		j.out.Add(ExitIncomplete)
+	}
 	w := bufio.NewWriter(e.Stdout)
 	if o.Propose {
 		s.propose(w, list)

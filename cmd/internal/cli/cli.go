@@ -115,7 +115,7 @@ type usage struct{ err error }
 func (u *usage) Error() string { return u.err.Error() }
 
 func (p *program) failed(err error, code int) int {
-	p.env.Tell(err.Error())
+	p.env.TellError(err)
 	if p.hook {
 		return app.ExitClean
 	}
