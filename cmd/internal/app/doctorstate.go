@@ -81,6 +81,34 @@ func (d *doctor) configuration() {
 		d.ok("file", "there is none: the built-in policy is asked for")
 	}
 	d.ok("policy", "%s asked for, %s; fail_on %s", counted(len(d.cfg.Policy.Rules), "path"), counted(len(d.cfg.Policy.Excludes), "exclude"), d.cfg.FailOn)
+	d.ruleFiles()
+}
+
+// ruleFiles tells of the files of rules and waivers, where a site has any.
+func (d *doctor) ruleFiles() {
+	b, w, err := d.book()
+	if err != nil {
+		for _, one := range joined(err) {
+			d.problem("rules", "edit it, then run intact rules list", "%v", one)
+		}
+		d.out.Add(ExitUsage)
+		return
+	}
+	own, changed := 0, 0
+	for _, r := range b.Rules {
+		switch {
+		case !r.Builtin:
+			own++
+		case r.Changed != "":
+			changed++
+		}
+	}
+	if own+changed > 0 {
+		d.ok("rules", "%s of this site in %q, %d built-in changed; intact rules list shows them", counted(own, "rule"), d.cfg.Posture.Rules, changed)
+	}
+	if w != nil {
+		d.ok("waivers", "%s, %s in %q", counted(len(w.List), "waiver"), counted(len(w.Attestations), "attestation"), d.cfg.Posture.Waivers)
+	}
 }
 
 // maxListed bounds the problems of one kind that are listed one by one.
