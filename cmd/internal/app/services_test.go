@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"intact/cmd/internal/config"
 	"intact/report"
@@ -53,7 +54,7 @@ func TestProposeParses(t *testing.T) {
 		sockets.Listener{Proto: "tcp", Port: 500, Addr: "10.0.0.1", Scope: "private", Netns: "host"}, sockets.Listener{Proto: "tcp", Port: 501, Addr: "0.0.0.0", Scope: "wildcard", Netns: "other"})
 	var out bytes.Buffer
 	(&session{}).propose(&out, list)
-	if strings.ContainsAny(out.String(), "\x1b\u202e\xff") {
+	if !utf8.Valid(out.Bytes()) || strings.ContainsAny(out.String(), "\x1b\u202e") {
 		t.Errorf("hostile bytes in %q", out.String())
 	}
 	dir := t.TempDir()
