@@ -42,7 +42,9 @@ var edges = map[string][]string{
 
 	"rules":                {"baseline/diff", "scanner/entry"},
 	"rules/integrity":      {"rules", "baseline/diff", "scanner/entry"},
-	"rules/facts":          {"rules", "scanner/dirfd"},
+	"rules/facts":          {"rules", "scanner/dirfd", "scanner/entry"},
+	"rules/facts/facttest": {"rules/facts", "scanner/dirfd"},
+	"rules/facts/sudo":     {"rules", "rules/facts", "scanner/digest", "scanner/entry"},
 	"rules/facts/sockets":  {"rules", "rules/facts"},
 	"rules/facts/units":    {"rules", "rules/facts", "scanner/digest", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/accounts": {"rules", "rules/facts", "scanner/dirfd", "scanner/entry"},

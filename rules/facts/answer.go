@@ -1,6 +1,11 @@
 package facts
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+
 	"intact/rules"
 	"intact/scanner/dirfd"
 )
@@ -19,6 +24,33 @@ type Answer[T any] struct {
 	Status rules.Status
 	Reason string // why Status is not OK, for people; may hold bytes from the disk, print it escaped
 	Via    string // where the rows come from: a path, "netlink sock_diag", "sshd -T"
+}
+
+// Fail notes an error. The first one stays.
+func (a *Answer[T]) Fail(err error) {
+	if err != nil && a.Status == rules.OK {
+		a.Status, a.Reason = AnswerStatus(err), err.Error()
+	}
+}
+
+// AnswerStatus is what an error of reading files makes of an answer.
+func AnswerStatus(err error) rules.Status {
+	switch {
+	case err == nil:
+		return rules.OK
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return rules.Timeout
+	case errors.Is(err, fs.ErrPermission):
+		return rules.Denied
+	case Missing(err):
+		return rules.Absent
+	}
+	return rules.Failed
+}
+
+// Missing reports whether an error says that there is no such file.
+func Missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // OfflineAnswer is the answer about what only a running host has.

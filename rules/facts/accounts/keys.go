@@ -150,30 +150,7 @@ func exposed(r *dirfd.Root, u *User, file entry.Path) (string, error) {
 	if err != nil {
 		home = "/"
 	}
-	for p := at; ; p = p.Dir() {
-		st, err := statAt(r, p)
-		if err != nil {
-			return "", err
-		}
-		if st.UID != 0 && int64(st.UID) != u.UID || st.Mode&0o022 != 0 {
-			return string(p), nil
-		}
-		if p == home || p == "/" {
-			return "", nil
-		}
-	}
-}
-
-func statAt(r *dirfd.Root, p entry.Path) (st dirfd.Stat, err error) {
-	dir, name, _, err := r.Reach(p)
-	if err != nil {
-		return st, err
-	}
-	defer dir.Release()
-	if name == nil {
-		return st, dir.StatSelf(&st)
-	}
-	return st, dir.Stat(name, false, &st)
+	return facts.Exposed(r, at, u.UID, home)
 }
 
 // ParseKey reads a line of an authorized_keys file: options, type, key in
