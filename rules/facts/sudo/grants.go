@@ -1,7 +1,6 @@
 package sudo
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,6 +82,7 @@ func (r *reader) runasDefault() string {
 func (r *reader) grants() (out []Grant) {
 	root := r.runasDefault()
 	seen := map[string]int64{}
+	spent := 0
 	for _, s := range r.specs {
 		who := r.granted(r.flat(users, s.who, s.at, nil, nil))
 		where := signed(r.flat(hosts, s.where, s.at, nil, nil))
@@ -104,8 +104,13 @@ func (r *reader) grants() (out []Grant) {
 					g := Grant{Who: w.who, Except: w.except, Hosts: where, RunAs: as, RunGroups: groups, Command: m.text, Denied: m.not, Tags: c.tags, Options: c.options,
 						Digests: m.digests, At: s.at, NoPasswd: slices.Contains(c.tags, "NOPASSWD")}
 					g.All = !g.Denied && g.Command == "ALL" && (slices.Contains(as, "ALL") || slices.Contains(as, "root") || slices.Contains(as, "#0"))
-					seen[g.Key()]++
-					g.Nth = seen[g.Key()]
+					key := g.Key()
+					if spent += len(key) + len(g.Compared()); spent > maxSpelled {
+						r.fail(fmt.Errorf("grants take over %d bytes", maxSpelled))
+						return out
+					}
+					seen[key]++
+					g.Nth = seen[key]
 					out = append(out, g)
 				}
 			}
@@ -156,38 +161,42 @@ const maxPairs = 2000
 // about the same user and command, and say something else. With too many of them
 // the place of the grant is taken, which changes more often than the meaning.
 func order(list []Grant) {
+	if len(list) > maxPairs {
+		for i := range list {
+			list[i].Over = fmt.Sprintf("place %d", i)
+		}
+		return
+	}
+	of := make([]about, len(list))
 	for i := range list {
 		g := &list[i]
-		sum := digest.New()
-		any := false
-		put := func(s string) {
-			any = true
-			sum.Write(binary.AppendUvarint(nil, uint64(len(s))))
-			sum.Write([]byte(s))
-		}
-		if len(list) > maxPairs {
-			put(fmt.Sprint(i))
-		} else {
-			var keys []string
-			for j := range i {
-				if overrules(g, &list[j]) {
-					keys = append(keys, list[j].Key())
-				}
+		a := about{key: digest.Sum([]byte(g.Key())).String(), sense: digest.Sum(fmt.Appendf(nil, "%t %q %q", g.Denied, g.Tags, g.Options)).String(), who: plain(g.Who)}
+		a.program, _, _ = strings.Cut(g.Command, " ")
+		a.pattern = a.program == "ALL" || strings.ContainsAny(a.program, "*?[^") || strings.HasSuffix(a.program, "/")
+		of[i] = a
+		var keys []string
+		for _, before := range of[:i] {
+			if a.overrules(before) {
+				keys = append(keys, before.key)
 			}
+		}
+		if len(keys) > 0 {
 			slices.Sort(keys)
-			for _, k := range keys {
-				put(k)
-			}
-		}
-		if any {
-			g.Over = sum.Sum().String()[:32]
+			g.Over = digest.Sum([]byte(strings.Join(keys, ""))).String()[:32]
 		}
 	}
 }
 
-func overrules(g, before *Grant) bool {
-	same := g.Denied == before.Denied && slices.Equal(g.Tags, before.Tags) && slices.Equal(g.Options, before.Options)
-	return !same && (plain(g.Who) == "" || plain(before.Who) == "" || g.Who == before.Who) && meet(g.Command, before.Command)
+// about is what counts of a grant for its order.
+type about struct {
+	key, sense string // digests
+	who        string // "" of several users
+	program    string
+	pattern    bool // program is several
+}
+
+func (a about) overrules(before about) bool {
+	return a.sense != before.sense && (a.who == "" || before.who == "" || a.who == before.who) && (a.pattern || before.pattern || a.program == before.program)
 }
 
 // plain is the name of a user, "" of what stands for several or by number.
@@ -196,14 +205,4 @@ func plain(who string) string {
 		return ""
 	}
 	return who
-}
-
-// meet reports whether two commands may be the same one.
-func meet(a, b string) bool {
-	pattern := func(s string) bool {
-		return s == "ALL" || strings.ContainsAny(s, "*?[^") || strings.HasSuffix(s, "/")
-	}
-	x, _, _ := strings.Cut(a, " ")
-	y, _, _ := strings.Cut(b, " ")
-	return pattern(x) || pattern(y) || x == y
 }

@@ -122,6 +122,8 @@ const (
 	maxRows  = 50_000
 	maxSteps = 200_000 // members of aliases that are looked at in all
 	maxOdd   = 10_000
+
+	maxSpelled = 64 << 20 // bytes of all grants as they are compared
 )
 
 // Collect reads the policy of a host.

@@ -154,6 +154,7 @@ func TestHostile(t *testing.T) {
 		"circle":     {map[string]string{"etc/sudoers": "User_Alias A = B\nUser_Alias B = A\nA ALL=ALL"}, rules.OK},
 		"nested":     {map[string]string{"etc/sudoers": nest.String() + "A0 ALL=ALL"}, rules.Failed},
 		"long line":  {map[string]string{"etc/sudoers": strings.Repeat("a,", 1<<20) + "b ALL=ALL"}, rules.Failed},
+		"wide":       {map[string]string{"etc/sudoers": strings.Repeat("a,%b,", 10000) + "c " + strings.Repeat("h,", 10000) + "h=/x"}, rules.Failed},
 		"moved":      {map[string]string{"etc/sudo.conf": "Plugin sudoers_policy sudoers.so sudoers_file=/opt/s\n", "opt/s": "a ALL=ALL"}, rules.OK},
 		"nul":        {map[string]string{"etc/sudoers": "a\x00b ALL=ALL\n\x1b[31m\xff ALL=ALL"}, rules.OK},
 		"many wrong": {map[string]string{"etc/sudoers": strings.Repeat("=\n", maxOdd+1)}, rules.Failed},

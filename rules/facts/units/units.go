@@ -37,9 +37,11 @@ type Unit struct {
 	Exec        []string `cel:"exec"` // all commands, each with the name of its setting, as ExecStart=/usr/sbin/sshd -D
 	User        string   `cel:"user"` // "" is root
 	Dynamic     bool     `cel:"dynamic_user"`
-	Listen      []string `cel:"listen"`    // of sockets: Listen*= values
-	Calendar    []string `cel:"calendar"`  // of timers: On*= settings
-	Activates   string   `cel:"activates"` // of timers, sockets, paths: the unit that they start
+	Environment []string `cel:"environment"`       // values of Environment=, as they are written
+	EnvFiles    []string `cel:"environment_files"` // of EnvironmentFile=, a - before those that may be missing
+	Listen      []string `cel:"listen"`            // of sockets: Listen*= values
+	Calendar    []string `cel:"calendar"`          // of timers: On*= settings
+	Activates   string   `cel:"activates"`         // of timers, sockets, paths: the unit that they start
 	NoNewPrivs  bool     `cel:"no_new_privileges"`
 	Protect     string   `cel:"protect_system"` // ProtectSystem=, "" is no
 	ProtectHome string   `cel:"protect_home"`
@@ -321,6 +323,7 @@ func (u *Unit) settings(m merged) {
 		}
 	}
 	u.User, u.Dynamic = m.last(section+".User"), m.yes(section+".DynamicUser")
+	u.Environment, u.EnvFiles = m[section+".Environment"], m[section+".EnvironmentFile"]
 	for _, k := range [...]string{"ListenStream", "ListenDatagram", "ListenSequentialPacket", "ListenFIFO", "ListenNetlink", "ListenSpecial"} {
 		u.Listen = append(u.Listen, m["Socket."+k]...)
 	}
