@@ -86,7 +86,7 @@ var edges = map[string][]string{
 	"cmd/internal/app/review": {"report", "rules", "baseline/diff", "scanner/entry"},
 	"cmd/internal/app": {
 		"cmd/internal/config", "cmd/internal/app/review", "report", "rules", "rules/integrity",
-		"rules/facts", "rules/facts/accounts", "rules/facts/guards", "rules/facts/osupdates", "rules/facts/pam", "rules/facts/sockets", "rules/facts/sshd", "rules/facts/units", "rules/facts/web", "rules/posture",
+		"rules/facts", "rules/facts/accounts", "rules/facts/anchors", "rules/facts/guards", "rules/facts/kernel", "rules/facts/osupdates", "rules/facts/pam", "rules/facts/preload", "rules/facts/sockets", "rules/facts/sshd", "rules/facts/sudo", "rules/facts/units", "rules/facts/web", "rules/posture",
 		"rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/transaction", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/hashlist", "rules/packages", "rules/expect", "rules/updates", "rules/derived",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",

@@ -13,11 +13,15 @@ import (
 	"intact/rules"
 	"intact/rules/facts"
 	"intact/rules/facts/accounts"
+	"intact/rules/facts/anchors"
 	"intact/rules/facts/guards"
+	"intact/rules/facts/kernel"
 	"intact/rules/facts/osupdates"
 	"intact/rules/facts/pam"
+	"intact/rules/facts/preload"
 	"intact/rules/facts/sockets"
 	"intact/rules/facts/sshd"
+	"intact/rules/facts/sudo"
 	"intact/rules/facts/units"
 	"intact/rules/facts/web"
 	"intact/rules/pkgdb"
@@ -44,8 +48,17 @@ func factKinds() []posture.Kind {
 		kind("pam.lines", reflect.TypeFor[pam.Line](), "modules that PAM asks, includes unfolded"),
 		kind("pam.stacks", reflect.TypeFor[pam.Stack](), "whether PAM asks for a second factor that nobody gets around"),
 		kind("web.servers", reflect.TypeFor[web.Server](), "what answers on port 80, and whether it serves there"),
+		kind("accounts.sudo", reflect.TypeFor[sudo.Grant](), "what sudo lets whom run, a command a row"),
+		kind("accounts.sudo_settings", reflect.TypeFor[sudo.Setting](), "Defaults of sudo"),
+		kind("accounts.sudo_files", reflect.TypeFor[sudo.File](), "files that sudo reads"),
+		kind("accounts.sudo_odd", reflect.TypeFor[sudo.Odd](), "lines of sudoers that are not understood, or mean less than they say"),
 		kind("units.units", reflect.TypeFor[units.Unit](), "units of systemd with their drop-ins"),
 		kind("units.cron", reflect.TypeFor[units.CronEntry](), "jobs of cron, anacron and at"),
+		kind("kernel.modules", reflect.TypeFor[kernel.Module](), "modules of the kernel that runs, hidden ones too"),
+		kind("kernel.sysctl", reflect.TypeFor[kernel.Sysctl](), "settings of the kernel, as they are and as they are configured"),
+		kind("kernel.boot", reflect.TypeFor[kernel.Boot](), "how the kernel was started, and which security modules hold"),
+		kind("tls.anchors", reflect.TypeFor[anchors.Anchor](), "authorities whose certificates the host trusts"),
+		kind("preload.entries", reflect.TypeFor[preload.Entry](), "what makes programs load code that is not their own"),
 		kind("updates.pending", reflect.TypeFor[osupdates.Update](), "packages of which a newer version is to be had"),
 		kind("updates.lists", reflect.TypeFor[osupdates.List](), "lists of packages, and how fresh they are"),
 		kind("updates.repositories", reflect.TypeFor[osupdates.Repository](), "where packages come from"),
@@ -120,6 +133,8 @@ func (h *hostFacts) collect(ctx context.Context, kind string) bool {
 		h.sockets(ctx)
 	case kind == "accounts.keys":
 		keep(h, kind, func() facts.Answer[accounts.AuthorizedKey] { return h.keys(ctx) })
+	case strings.HasPrefix(kind, "accounts.sudo"):
+		h.sudo(ctx)
 	case group == "accounts":
 		h.accounts(ctx)
 	case kind == "units.units":
@@ -140,6 +155,16 @@ func (h *hostFacts) collect(ctx context.Context, kind string) bool {
 		keep(h, kind, func() facts.Answer[web.Server] {
 			return web.Collect(ctx, h.host, answerOf[sockets.Listener](ctx, h, "net.listeners"))
 		})
+	case kind == "kernel.modules":
+		keep(h, kind, func() facts.Answer[kernel.Module] { return h.modules(ctx) })
+	case kind == "kernel.sysctl":
+		keep(h, kind, func() facts.Answer[kernel.Sysctl] { return kernel.Sysctls(ctx, h.host) })
+	case kind == "kernel.boot":
+		keep(h, kind, func() facts.Answer[kernel.Boot] { return kernel.Boots(ctx, h.host) })
+	case kind == "tls.anchors":
+		keep(h, kind, func() facts.Answer[anchors.Anchor] { return anchors.Collect(ctx, h.host) })
+	case kind == "preload.entries":
+		keep(h, kind, func() facts.Answer[preload.Entry] { return h.preloads(ctx) })
 	case kind == "sshd.offers":
 		keep(h, kind, func() facts.Answer[sshd.Offer] { return h.offers(ctx) })
 	case group == "sshd":
@@ -210,44 +235,19 @@ func (h *hostFacts) sockets(ctx context.Context) {
 // owned fills in the packages of listeners. A program of another mount namespace
 // is of no package of this host.
 func (h *hostFacts) owned(ctx context.Context, rows []sockets.Listener) {
-	if h.owners == nil {
-		return
+	ours := func(l *sockets.Listener) bool {
+		return l.ExeKnown && !l.ExeForeign && !l.ExeMemory && !l.ExeDeleted
 	}
-	var paths []entry.Path
-	at := map[entry.Path]entry.Path{}
+	var names []string
 	for i := range rows {
-		l := &rows[i]
-		if !l.ExeKnown || l.ExeForeign || l.ExeMemory || l.ExeDeleted {
-			continue
-		}
-		p, err := entry.NewPath(l.Exe)
-		if err != nil {
-			continue
-		}
-		if free, _, exists, err := h.host.Root.Resolve(p); err == nil && exists {
-			at[p] = free
-			paths = append(paths, free)
+		if ours(&rows[i]) {
+			names = append(names, rows[i].Exe)
 		}
 	}
-	slices.Sort(paths)
-	paths = slices.Compact(paths)
-	answers, err := h.owners(ctx, paths)
-	if err != nil || len(answers) != len(paths) {
-		return
-	}
+	of := h.packages(ctx, names)
 	for i := range rows {
-		l := &rows[i]
-		p, err := entry.NewPath(l.Exe)
-		if err != nil || at[p] == "" {
-			continue
-		}
-		k, _ := slices.BinarySearch(paths, at[p])
-		a := answers[k]
-		switch {
-		case a.State == pkgdb.NoOwner:
-			l.PackageKnown = true
-		case a.State == pkgdb.Owned && len(a.Owners) > 0:
-			l.Package, l.PackageKnown = a.Owners[0].Package, true
+		if l := &rows[i]; ours(l) {
+			l.Package, l.PackageKnown = of(l.Exe)
 		}
 	}
 }

@@ -52,12 +52,12 @@ func unit(t *testing.T, a facts.Answer[Unit], name string) Unit {
 }
 
 var tree = map[string]string{
-	"usr/lib/systemd/system/a.service": "# c\n[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/a \\\n# between\n  --flag\nUser=daemon\nNoNewPrivileges=yes\nProtectSystem=strict\n" +
+	"usr/lib/systemd/system/a.service": "# c\n[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/a \\\n# between\n  --flag\nUser=daemon\nEnvironment=A=1\nEnvironmentFile=-/etc/x\nNoNewPrivileges=yes\nProtectSystem=strict\n" +
 		"CapabilityBoundingSet=CAP_CHOWN CAP_KILL\n[Install]\nWantedBy=multi-user.target\n",
 	"lib": "→usr/lib",
 	"etc/systemd/system/multi-user.target.wants/a.service": "→/usr/lib/systemd/system/a.service",
 	"etc/systemd/system/a.service.d/20-b.conf":             "[Service]\nExecStart=\nExecStart=/tmp/evil\n",
-	"usr/lib/systemd/system/a.service.d/10-a.conf":         "[Service]\nExecStartPre=/bin/pre\nUser=nobody\n",
+	"usr/lib/systemd/system/a.service.d/10-a.conf":         "[Service]\nExecStartPre=/bin/pre\nUser=nobody\nEnvironment=\"LD_PRELOAD=x\"\n",
 	"usr/lib/systemd/system/a.service.d/20-b.conf":         "[Service]\nExecStart=/never\n",
 	"usr/lib/systemd/system/service.d/00-all.conf":         "[Service]\nPrivateTmp=on\n",
 	"usr/lib/systemd/system/b.timer":                       "[Timer]\nOnCalendar=daily\nOnBootSec=5\n[Install]\nWantedBy=timers.target\n",
@@ -82,6 +82,7 @@ func TestUnits(t *testing.T) {
 	}
 	u := unit(t, a, "a.service")
 	if u.State != "enabled" || !slices.Equal(u.Wanted, []string{"multi-user.target"}) || u.User != "nobody" || !u.NoNewPrivs || u.Protect != "strict" || !u.PrivateTmp ||
+		!slices.Equal(u.Environment, []string{"A=1", `"LD_PRELOAD=x"`}) || !slices.Equal(u.EnvFiles, []string{"-/etc/x"}) ||
 		u.Caps != "CAP_CHOWN CAP_KILL" || u.Preset != "enable" || u.RunningKnown ||
 		!slices.Equal(u.Exec, []string{"ExecStartPre=/bin/pre", "ExecStart=/tmp/evil"}) ||
 		!slices.Equal(u.DropIns, []string{"/usr/lib/systemd/system/service.d/00-all.conf", "/usr/lib/systemd/system/a.service.d/10-a.conf", "/etc/systemd/system/a.service.d/20-b.conf"}) {
