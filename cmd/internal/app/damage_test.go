@@ -97,7 +97,7 @@ func TestEveryFlippedByte(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		step int
-	}{{s.statement(2), 3}, {s.statement(1), 7}, {s.hostFile(), 1}, {s.db(2), 397}} {
+	}{{s.statement(2), 7}, {s.statement(1), 13}, {s.hostFile(), 3}, {s.db(2), 797}} {
 		good := s.read(tt.name)
 		for i := 0; i < len(good); i += tt.step * slow {
 			bad := bytes.Clone(good)

@@ -284,7 +284,7 @@ func TestKillProposal(t *testing.T) {
 		_, events[kind], took[kind] = killer{}.run(g.site, args...)
 		finish(kind, kind)
 	}
-	for i := range rounds(t, "INTACT_KILL", 14) {
+	for i := range rounds(t, "INTACT_KILL", 32) / 4 {
 		kind := []string{"export", "apply"}[i%2]
 		prepare(kind, i)
 		before, text := g.generation()

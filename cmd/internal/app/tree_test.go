@@ -632,7 +632,7 @@ func grove(t testing.TB, seed uint64, states int) {
 // first tree: each is the name of a subtest.
 func TestTreeModel(t *testing.T) {
 	const each = 10
-	n := rounds(t, "INTACT_ROUNDS", 48/slow)
+	n := rounds(t, "INTACT_ROUNDS", 24/slow)
 	first := uint64(1)
 	if n > 100 {
 		first = uint64(time.Now().UnixNano())
