@@ -93,6 +93,7 @@ func (s *site) refused(r result, what string) {
 func quiet(o *app.CheckOptions) { o.NoState = true }
 
 func TestEveryFlippedByte(t *testing.T) {
+	onlyPlain(t)
 	s := baselined(t)
 	for _, tt := range []struct {
 		name string
@@ -114,6 +115,7 @@ func TestEveryFlippedByte(t *testing.T) {
 }
 
 func TestEveryTruncation(t *testing.T) {
+	onlyPlain(t)
 	s := baselined(t)
 	for _, name := range []string{s.statement(2), s.statement(1), s.hostFile(), s.db(2)} {
 		good := s.read(name)

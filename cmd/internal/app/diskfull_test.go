@@ -82,6 +82,7 @@ func TestFullDiskInit(t *testing.T) {
 }
 
 func TestFullDiskCheckAndAccept(t *testing.T) {
+	onlyPlain(t)
 	s := newSite(t, "")
 	s.many(1500)
 	s.smallState("2m")

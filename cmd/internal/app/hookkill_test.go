@@ -41,6 +41,7 @@ func (s *site) killedAt(stdin string, before func(), after func(what string), ar
 // TestKillHooks kills the hooks wherever they write. Nothing is left that holds the
 // next hook or a check, and nothing half that one of them reads.
 func TestKillHooks(t *testing.T) {
+	onlyPlain(t)
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("SKIPPED: dpkg-deb is missing")
 	}

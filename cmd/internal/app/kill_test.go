@@ -116,6 +116,7 @@ func (k killer) run(s *site, args ...string) (done bool, events int, took time.D
 // whole run, and by the events of the state folder, which fall in the short
 // while in which something is published. INTACT_KILL sets the number of kills.
 func TestKill(t *testing.T) {
+	onlyPlain(t)
 	n := rounds(t, "INTACT_KILL", 16)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

@@ -34,6 +34,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// onlyPlain leaves a test to the suite without the race detector: what it does
+// over and over, or in processes of its own, has one goroutine at work.
+func onlyPlain(t testing.TB) {
+	t.Helper()
+	if slow > 1 {
+		t.Skip("SKIPPED: many rounds of the same, run by the suite without the race detector")
+	}
+}
+
 // rounds reads a number of rounds from the environment.
 func rounds(t testing.TB, variable string, standard int) int {
 	s := os.Getenv(variable)

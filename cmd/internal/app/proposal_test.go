@@ -91,6 +91,7 @@ func (g *governed) staged() []byte {
 // TestRefusedRequests: whatever byte of a request is another, exit 4 says so and
 // nothing is signed.
 func TestRefusedRequests(t *testing.T) {
+	onlyPlain(t)
 	g := newGoverned(t, 20, "")
 	g.change("new")
 	g.want(g.ask(), 0)
@@ -118,6 +119,7 @@ func TestRefusedRequests(t *testing.T) {
 
 // Many changes are shown one by one, whatever their number.
 func TestRequestOfMany(t *testing.T) {
+	onlyPlain(t)
 	g := newGoverned(t, 50, "")
 	for i := range 3000 {
 		g.write(fmt.Sprintf("d%02d/added%04d", i%7, i), fmt.Sprint(i))
@@ -135,6 +137,7 @@ func TestRequestOfMany(t *testing.T) {
 // TestFullDiskProposal: neither a request nor its approval leaves anything half
 // done where there is no room.
 func TestFullDiskProposal(t *testing.T) {
+	onlyPlain(t)
 	g := newGoverned(t, 1500, "3m")
 	g.change("one")
 	g.want(g.ask(), 0)
@@ -247,6 +250,7 @@ func TestInterruptedProposal(t *testing.T) {
 // TestKillProposal kills --export and --apply at random moments. The baseline
 // then is the old one or the new one, and the next try comes through.
 func TestKillProposal(t *testing.T) {
+	onlyPlain(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 4))

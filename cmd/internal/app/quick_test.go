@@ -337,6 +337,7 @@ func TestQuickClock(t *testing.T) {
 
 // Ages that cannot be used are no reason not to check: everything is read.
 func TestQuickBadAges(t *testing.T) {
+	onlyPlain(t)
 	s, _ := quickSite(t)
 	good := s.agesText()
 	other, _ := quickSite(t)

@@ -54,6 +54,7 @@ func TestWindowsFileIsNotScanned(t *testing.T) {
 
 // TestKillWindow kills open and close at each event of the state folder.
 func TestKillWindow(t *testing.T) {
+	onlyPlain(t)
 	s := newSite(t, "")
 	s.want(s.init(), 0)
 	killed, n := 0, 0
@@ -111,6 +112,7 @@ func TestFullDiskWindow(t *testing.T) {
 // The findings of many changes are marked one by one, in bounded memory, and
 // nothing else of the report is another.
 func TestWindowMarksMany(t *testing.T) {
+	onlyPlain(t)
 	s := newSite(t, "")
 	s.many(2000)
 	s.want(s.init(), 0)
