@@ -100,7 +100,7 @@ func TestEveryFlippedByte(t *testing.T) {
 		step int
 	}{{s.statement(2), 7}, {s.statement(1), 13}, {s.hostFile(), 3}, {s.db(2), 797}} {
 		good := s.read(tt.name)
-		for i := 0; i < len(good); i += tt.step * slow {
+		for i := 0; i < len(good); i += tt.step {
 			bad := bytes.Clone(good)
 			bad[i] ^= 1 << (i % 8)
 			s.put(tt.name, bad)

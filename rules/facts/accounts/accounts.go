@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"intact/rules"
 	"intact/rules/facts"
 	"intact/scanner/dirfd"
@@ -160,7 +158,7 @@ func read[T any](ctx context.Context, r *dirfd.Root, p entry.Path, n int, odd *[
 	a := facts.Answer[T]{Status: rules.OK, Via: string(p)}
 	b, err := r.ReadFile(p, maxFile)
 	if err != nil {
-		a.Status, a.Reason = statusOf(err), err.Error()
+		a.Status, a.Reason = facts.AnswerStatus(err), err.Error()
 		return a
 	}
 	line := 0
@@ -215,16 +213,6 @@ func setAt(row any, at string) {
 	case *shadowLine:
 		r.at = at
 	}
-}
-
-func statusOf(err error) rules.Status {
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-		return rules.Absent
-	case errors.Is(err, fs.ErrPermission):
-		return rules.Denied
-	}
-	return rules.Failed
 }
 
 func parseUser(f []string) (u User, why string) {
@@ -325,7 +313,7 @@ func sources(r *dirfd.Root) facts.Answer[Source] {
 		return a
 	}
 	if err != nil {
-		a.Status, a.Reason = statusOf(err), err.Error()
+		a.Status, a.Reason = facts.AnswerStatus(err), err.Error()
 		return a
 	}
 	n := 0

@@ -11,30 +11,8 @@ import (
 	"testing"
 
 	"intact/rules"
-	"intact/rules/facts"
-	"intact/scanner/dirfd"
+	"intact/rules/facts/facttest"
 )
-
-// image writes a tree and opens it as a root.
-func image(t *testing.T, files map[string]string) facts.Host {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := dirfd.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
-	return facts.Host{Root: r}
-}
 
 func user(t *testing.T, a Accounts, name string, nth int64) *User {
 	t.Helper()
@@ -47,7 +25,7 @@ func user(t *testing.T, a Accounts, name string, nth int64) *User {
 
 // Second accounts of root, as posture tools miss them.
 func TestHiddenRoots(t *testing.T) {
-	a := Collect(context.Background(), image(t, map[string]string{
+	a := Collect(context.Background(), facttest.Image(t, map[string]string{
 		"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n" +
 			"toor::0:0::/root:/bin/sh\n" +
 			"zero:x:00:0::/root:/bin/sh\n" +
@@ -93,7 +71,7 @@ func TestShadow(t *testing.T) {
 		shadow += n + ":" + h + ":19000:0:99999:7::20000:\n"
 	}
 	files := map[string]string{"etc/passwd": passwd, "etc/shadow": shadow + "sha:::::::: \n"}
-	a := Collect(context.Background(), image(t, files), []byte("key"))
+	a := Collect(context.Background(), facttest.Image(t, files), []byte("key"))
 	for n, w := range want {
 		u := user(t, a, n, 1)
 		if u.Hash != w || u.Shadowed == (n == "gone") || u.Shadowed && (u.LastChange != 19000 || u.Expires != 20000 || u.Inactive != -1) {
@@ -107,8 +85,8 @@ func TestShadow(t *testing.T) {
 		t.Errorf("%+v", a.Odd.Rows)
 	}
 	files["etc/shadow"] = strings.ReplaceAll(shadow, "$6$a$b", "$6$a$c")
-	b := Collect(context.Background(), image(t, files), []byte("key"))
-	c := Collect(context.Background(), image(t, files), []byte("other"))
+	b := Collect(context.Background(), facttest.Image(t, files), []byte("key"))
+	c := Collect(context.Background(), facttest.Image(t, files), []byte("other"))
 	if user(t, a, "sha", 1).HashDigest == user(t, b, "sha", 1).HashDigest || user(t, b, "sha", 1).HashDigest == user(t, c, "sha", 1).HashDigest ||
 		user(t, a, "yes", 1).Compared() != user(t, b, "yes", 1).Compared() {
 		t.Error("another hash or key and the same digest, or the other way round")
@@ -116,7 +94,7 @@ func TestShadow(t *testing.T) {
 }
 
 func TestMembers(t *testing.T) {
-	a := Collect(context.Background(), image(t, map[string]string{
+	a := Collect(context.Background(), facttest.Image(t, map[string]string{
 		"etc/passwd":        "root:x:0:0::/root:/bin/sh\neve:x:1000:27::/:/bin/sh\n",
 		"etc/group":         "root:x:0:\nsudo:x:27:bob, eve\nsudo:x:27:mallory\n",
 		"etc/nsswitch.conf": "# passwd: x\npasswd: files [NOTFOUND=return] sss # systemd\nhosts: dns\n",
@@ -134,7 +112,7 @@ func TestMembers(t *testing.T) {
 }
 
 func TestHostileFiles(t *testing.T) {
-	h := image(t, map[string]string{"etc/x": ""})
+	h := facttest.Image(t, map[string]string{"etc/x": ""})
 	if err := syscall.Mkfifo(filepath.Join(h.Root.HostPath(), "etc/passwd"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +172,7 @@ func TestKeyTool(t *testing.T) {
 }
 
 func TestKeysOfUsers(t *testing.T) {
-	h := image(t, map[string]string{
+	h := facttest.Image(t, map[string]string{
 		"home/a/.ssh/authorized_keys": ed + " one\n\n# no\n" + ed + " again\n",
 		"etc/keys/b":                  ed + "\n",
 		"home/c/.ssh/authorized_keys": ed,
@@ -230,7 +208,7 @@ func FuzzParseKey(f *testing.F) {
 func FuzzCollect(f *testing.F) {
 	f.Add("root:x:0:0::/:/bin/sh\n", "g:x:1:a,b\n", "root:$6$a:1:::::\n")
 	f.Fuzz(func(t *testing.T, passwd, group, shadow string) {
-		a := Collect(context.Background(), image(t, map[string]string{"etc/passwd": passwd, "etc/group": group, "etc/shadow": shadow}), []byte("k"))
+		a := Collect(context.Background(), facttest.Image(t, map[string]string{"etc/passwd": passwd, "etc/group": group, "etc/shadow": shadow}), []byte("k"))
 		keys := map[string]bool{}
 		for _, u := range a.Users.Rows {
 			if keys[u.Key()] {

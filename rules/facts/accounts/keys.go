@@ -77,8 +77,8 @@ func Keys(ctx context.Context, h facts.Host, users []User, patterns []string) fa
 			done[id] = true
 			rows, err := keysOf(h.Root, u, file)
 			a.Rows = append(a.Rows, rows...)
-			if err != nil && statusOf(err) != rules.Absent {
-				fail(statusOf(err), fmt.Errorf("keys of %q: %w", u.Name, err))
+			if err != nil && facts.AnswerStatus(err) != rules.Absent {
+				fail(facts.AnswerStatus(err), fmt.Errorf("keys of %q: %w", u.Name, err))
 			}
 		}
 	}

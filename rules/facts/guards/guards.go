@@ -5,13 +5,9 @@ package guards
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"intact/rules"
 	"intact/rules/facts"
@@ -80,7 +76,7 @@ func collect(ctx context.Context, h facts.Host, what facts.Answer[units.Unit], s
 		}
 	}
 	if c.problem != nil {
-		a.Status, a.Reason = statusOf(c.problem), c.problem.Error()
+		a.Status, a.Reason = facts.AnswerStatus(c.problem), c.problem.Error()
 	}
 	return a
 }
@@ -91,24 +87,12 @@ func (c *collector) fail(err error) {
 	}
 }
 
-func statusOf(err error) rules.Status {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return rules.Denied
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return rules.Timeout
-	}
-	return rules.Failed
-}
-
-func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
-
 // read gives a file's bytes; ok is false where it is not there.
 func (c *collector) read(p entry.Path) (b []byte, ok bool) {
 	b, err := c.h.Root.ReadFile(p, min(maxFile, max(0, maxTotal-c.total)))
 	c.total += int64(len(b))
 	if err != nil {
-		if !absent(err) {
+		if !facts.Missing(err) {
 			c.fail(fmt.Errorf("%s: %w", p, err))
 		}
 		return nil, false
@@ -119,7 +103,7 @@ func (c *collector) read(p entry.Path) (b []byte, ok bool) {
 // exists reports whether a path leads to something.
 func (c *collector) exists(p entry.Path) bool {
 	_, _, ok, err := c.h.Root.Resolve(p)
-	if err != nil && !absent(err) {
+	if err != nil && !facts.Missing(err) {
 		c.fail(fmt.Errorf("%s: %w", p, err))
 	}
 	return ok && err == nil
@@ -136,7 +120,7 @@ func (c *collector) folder(dir entry.Path, suffix string) (out []entry.Path) {
 		}
 		return nil
 	})
-	if err != nil && !absent(err) {
+	if err != nil && !facts.Missing(err) {
 		c.fail(fmt.Errorf("%s: %w", dir, err))
 	}
 	slices.Sort(out)

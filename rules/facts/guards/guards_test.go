@@ -2,43 +2,14 @@ package guards
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"intact/rules"
 	"intact/rules/facts"
+	"intact/rules/facts/facttest"
 	"intact/rules/facts/units"
-	"intact/scanner/dirfd"
 )
-
-func image(t testing.TB, files map[string]string) facts.Host {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		err := error(nil)
-		if text == "|" {
-			err = syscall.Mkfifo(p, 0o600)
-		} else {
-			err = os.WriteFile(p, []byte(text), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := dirfd.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
-	return facts.Host{Root: r}
-}
 
 func started(names ...string) facts.Answer[units.Unit] {
 	a := facts.Answer[units.Unit]{Status: rules.OK}
@@ -70,7 +41,7 @@ func TestFail2ban(t *testing.T) {
 		{"includes more", "jail.local", "[INCLUDES]\nafter = more.conf\n[sshd]\nenabled = true\n", true, false, "/etc/fail2ban/jail.local:4", "is not read here"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := image(t, map[string]string{"usr/bin/fail2ban-server": "", "etc/fail2ban/jail.conf": conf, "etc/fail2ban/" + c.file: c.text})
+			h := facttest.Image(t, map[string]string{"usr/bin/fail2ban-server": "", "etc/fail2ban/jail.conf": conf, "etc/fail2ban/" + c.file: c.text})
 			a := collect(context.Background(), h, started("fail2ban.service"), nil)
 			if a.Status != rules.OK || len(a.Rows) != 1 {
 				t.Fatalf("%+v", a)
@@ -85,7 +56,7 @@ func TestFail2ban(t *testing.T) {
 
 // What runs is told by the kernel's table, not by a file that was left over.
 func TestRunning(t *testing.T) {
-	h := image(t, map[string]string{"usr/bin/fail2ban-server": "", "etc/fail2ban/jail.conf": "[sshd]\nenabled=true\n", "run/fail2ban/fail2ban.sock": ""})
+	h := facttest.Image(t, map[string]string{"usr/bin/fail2ban-server": "", "etc/fail2ban/jail.conf": "[sshd]\nenabled=true\n", "run/fail2ban/fail2ban.sock": ""})
 	const table = "Num       RefCount Protocol Flags    Type St Inode Path\n" +
 		"0: 00000002 00000000 00010000 0001 01 5 /run/other.sock\n0: 00000003 00000000 00000000 0001 03 6 /run/fail2ban/fail2ban.sock\n"
 	if g := collect(context.Background(), h, started(), unixTable(table)).Rows[0]; g.Running || !g.RunningKnown || g.Enabled || !g.EnabledKnown {
@@ -112,16 +83,16 @@ func TestOthers(t *testing.T) {
 		}
 		return a.Rows[0]
 	}
-	g := guard(image(t, crowd), started("crowdsec.service", "crowdsec-firewall-bouncer.service"))
+	g := guard(facttest.Image(t, crowd), started("crowdsec.service", "crowdsec-firewall-bouncer.service"))
 	if !g.Covers || !g.CoversKnown || !g.Enabled || !g.Running || g.CoversAt != "/etc/crowdsec/acquis.yaml:2" || len(g.Why) > 0 {
 		t.Errorf("%+v", g)
 	}
-	if g := guard(image(t, crowd), started("crowdsec.service")); g.Covers || !g.CoversKnown || !strings.Contains(strings.Join(g.Why, ""), "bouncer") {
+	if g := guard(facttest.Image(t, crowd), started("crowdsec.service")); g.Covers || !g.CoversKnown || !strings.Contains(strings.Join(g.Why, ""), "bouncer") {
 		t.Errorf("no bouncer: %+v", g)
 	}
 	crowd["etc/crowdsec/acquis.yaml"] = "# /var/log/auth.log\n"
 	delete(crowd, "etc/crowdsec/scenarios/ssh-bf.yaml")
-	if g := guard(image(t, crowd), started("crowdsec-firewall-bouncer.service")); g.Covers || g.Enabled || len(g.Why) != 3 {
+	if g := guard(facttest.Image(t, crowd), started("crowdsec-firewall-bouncer.service")); g.Covers || g.Enabled || len(g.Why) != 3 {
 		t.Errorf("reads nothing: %+v", g)
 	}
 	for text, want := range map[string]bool{
@@ -130,17 +101,17 @@ func TestOthers(t *testing.T) {
 		"BACKEND=/usr/libexec/sshg-fw-nft-sets\n":                                   false,
 		"#BACKEND=/x\nFILES=/var/log/auth.log\n":                                    false,
 	} {
-		if g := guard(image(t, map[string]string{"etc/sshguard/sshguard.conf": text}), started("sshguard.service")); g.Covers != want || !g.Enabled {
+		if g := guard(facttest.Image(t, map[string]string{"etc/sshguard/sshguard.conf": text}), started("sshguard.service")); g.Covers != want || !g.Enabled {
 			t.Errorf("%q: %+v", text, g)
 		}
 	}
 }
 
 func TestHostile(t *testing.T) {
-	if a := collect(context.Background(), image(t, map[string]string{"usr/bin/fail2ban-server": "", "etc/fail2ban/jail.conf": "|"}), started(), nil); a.Status != rules.Failed {
+	if a := collect(context.Background(), facttest.Image(t, map[string]string{"usr/bin/fail2ban-server": "", "etc/fail2ban/jail.conf": facttest.Fifo}), started(), nil); a.Status != rules.Failed {
 		t.Errorf("a FIFO: %+v", a)
 	}
-	if a := collect(context.Background(), image(t, nil), started(), nil); a.Status != rules.OK || len(a.Rows) != 0 {
+	if a := collect(context.Background(), facttest.Image(t, nil), started(), nil); a.Status != rules.OK || len(a.Rows) != 0 {
 		t.Errorf("%+v", a)
 	}
 }

@@ -6,13 +6,9 @@ package pam
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"intact/rules"
 	"intact/rules/facts"
@@ -126,7 +122,7 @@ func Collect(ctx context.Context, h facts.Host) Answers {
 		out.Stacks.Rows = append(out.Stacks.Rows, b.stack())
 	}
 	if r.problem != nil {
-		s := statusOf(r.problem)
+		s := facts.AnswerStatus(r.problem)
 		out.Lines.Status, out.Lines.Reason = s, r.problem.Error()
 		out.Stacks.Status, out.Stacks.Reason = s, r.problem.Error()
 	}
@@ -138,18 +134,6 @@ func (r *reader) fail(err error) {
 		r.problem = err
 	}
 }
-
-func statusOf(err error) rules.Status {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return rules.Denied
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return rules.Timeout
-	}
-	return rules.Failed
-}
-
-func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
 
 // services returns the names of all services, sorted.
 func (r *reader) services() []string {
@@ -164,7 +148,7 @@ func (r *reader) services() []string {
 			}
 			return nil
 		})
-		if err != nil && !absent(err) {
+		if err != nil && !facts.Missing(err) {
 			r.fail(fmt.Errorf("%s: %w", dir, err))
 		}
 	}
@@ -193,7 +177,7 @@ func (r *reader) read(service string) ([]raw, bool) {
 			b, err = r.root.ReadFile(p, min(maxFile, max(0, maxTotal-r.total)))
 		}
 		if err != nil {
-			if !absent(err) {
+			if !facts.Missing(err) {
 				r.fail(fmt.Errorf("%s: %w", s, err))
 				return nil, false
 			}

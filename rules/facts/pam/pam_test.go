@@ -2,46 +2,13 @@ package pam
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"intact/rules"
-	"intact/rules/facts"
-	"intact/scanner/dirfd"
+	"intact/rules/facts/facttest"
 )
-
-func image(t testing.TB, files map[string]string) facts.Host {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		switch to, link := strings.CutPrefix(text, "→"); {
-		case link:
-			err = os.Symlink(to, p)
-		case text == "|":
-			err = syscall.Mkfifo(p, 0o600)
-		default:
-			err = os.WriteFile(p, []byte(text), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := dirfd.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
-	return facts.Host{Root: r}
-}
 
 func stackOf(t testing.TB, a Answers, name string) Stack {
 	t.Helper()
@@ -90,7 +57,7 @@ func TestSecondFactor(t *testing.T) {
 		{"nothing of its own", "account required pam_unix.so\n", true, ""}, // other asks for one
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := Collect(context.Background(), image(t, map[string]string{
+			a := Collect(context.Background(), facttest.Image(t, map[string]string{
 				"etc/pam.d/common-auth": debian, "etc/pam.d/pw": "auth sufficient pam_unix.so\n", "etc/pam.d/factor": "auth required " + g + "\nauth required pam_x.so\n",
 				"etc/pam.d/other": "auth required pam_oath.so\n", "etc/pam.d/sshd": c.sshd}))
 			if a.Stacks.Status != rules.OK {
@@ -108,7 +75,7 @@ func TestSecondFactor(t *testing.T) {
 }
 
 func TestLines(t *testing.T) {
-	a := Collect(context.Background(), image(t, map[string]string{
+	a := Collect(context.Background(), facttest.Image(t, map[string]string{
 		"usr/lib/pam.d/x":  "auth required pam_a.so\n",
 		"etc/pam.d/x":      "# c\nauth substack y\n-session [success=ok default=ignore] pam_b.so [a b\\]c] d\n",
 		"etc/pam.d/y":      "auth sufficient pam_c.so\naccount required pam_d.so\n",
@@ -128,12 +95,12 @@ func TestLines(t *testing.T) {
 
 // What is no file is not waited for, and is not taken for nothing.
 func TestHostile(t *testing.T) {
-	a := Collect(context.Background(), image(t, map[string]string{"etc/pam.d/sshd": "|"}))
+	a := Collect(context.Background(), facttest.Image(t, map[string]string{"etc/pam.d/sshd": facttest.Fifo}))
 	if a.Stacks.Status != rules.Failed || a.Lines.Status != rules.Failed {
 		t.Errorf("a FIFO: %+v", a.Stacks)
 	}
 	long := strings.Repeat("auth required pam_x.so\n", maxLines+1) + "auth required pam_oath.so\n"
-	a = Collect(context.Background(), image(t, map[string]string{"etc/pam.d/sshd": long}))
+	a = Collect(context.Background(), facttest.Image(t, map[string]string{"etc/pam.d/sshd": long}))
 	if s := stackOf(t, a, "sshd"); s.Known || s.SecondFactor {
 		t.Errorf("%v", s.Why)
 	}
@@ -142,7 +109,7 @@ func TestHostile(t *testing.T) {
 	for c := 'a'; c < 'z'; c++ {
 		double["etc/pam.d/"+string(c)] = strings.Repeat("auth include "+string(c+1)+"\n", 2)
 	}
-	a = Collect(context.Background(), image(t, double))
+	a = Collect(context.Background(), facttest.Image(t, double))
 	if s := stackOf(t, a, "a"); s.Known {
 		t.Errorf("%d modules", len(s.Modules))
 	}
@@ -151,15 +118,15 @@ func TestHostile(t *testing.T) {
 	for c := 'a'; c < 'm'; c++ {
 		many["etc/pam.d/"+string(c)] = strings.Repeat("@include "+string(c+1)+"\n", 100)
 	}
-	if a := Collect(context.Background(), image(t, many)); a.Stacks.Status != rules.Failed {
+	if a := Collect(context.Background(), facttest.Image(t, many)); a.Stacks.Status != rules.Failed {
 		t.Errorf("%+v", a.Stacks.Status)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if a := Collect(ctx, image(t, double)); a.Stacks.Status != rules.Timeout {
+	if a := Collect(ctx, facttest.Image(t, double)); a.Stacks.Status != rules.Timeout {
 		t.Errorf("%+v", a.Stacks.Status)
 	}
-	if a := Collect(context.Background(), image(t, nil)); a.Stacks.Status != rules.OK || len(a.Stacks.Rows) != 0 {
+	if a := Collect(context.Background(), facttest.Image(t, nil)); a.Stacks.Status != rules.OK || len(a.Stacks.Rows) != 0 {
 		t.Errorf("%+v", a)
 	}
 }

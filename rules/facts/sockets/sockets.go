@@ -4,6 +4,7 @@
 package sockets
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,23 +148,8 @@ func statusOf(err error) rules.Status {
 
 // order puts listeners as people read them: by port, then by all the rest.
 func order(a, b Listener) int {
-	for _, d := range [...]int{int(a.Port - b.Port), compare(a.Proto, b.Proto), compare(a.Netns, b.Netns), compare(a.Family, b.Family),
-		compare(a.Addr, b.Addr), compare(a.Exe, b.Exe), int(a.PID - b.PID)} {
-		if d != 0 {
-			return d
-		}
-	}
-	return int(a.Inode - b.Inode)
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Netns, b.Netns), cmp.Compare(a.Family, b.Family),
+		cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Exe, b.Exe), cmp.Compare(a.PID, b.PID), cmp.Compare(a.Inode, b.Inode))
 }
 
 // place fills in what follows from the address.

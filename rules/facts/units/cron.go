@@ -35,8 +35,8 @@ const maxCrontab = 4 << 20
 func Cron(ctx context.Context, h facts.Host) facts.Answer[CronEntry] {
 	a := facts.Answer[CronEntry]{Status: rules.OK, Via: "crontabs"}
 	fail := func(p entry.Path, err error) {
-		if a.Status == rules.OK && !absent(err) {
-			a.Status, a.Reason = statusOf(err), fmt.Sprintf("%s: %v", p, err)
+		if a.Status == rules.OK && !facts.Missing(err) {
+			a.Status, a.Reason = facts.AnswerStatus(err), fmt.Sprintf("%s: %v", p, err)
 		}
 	}
 	file := func(p entry.Path, user string, parse func(string, bool) (CronEntry, bool)) {

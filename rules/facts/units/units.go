@@ -4,14 +4,12 @@
 package units
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"intact/rules"
 	"intact/rules/facts"
@@ -133,7 +131,7 @@ func Collect(ctx context.Context, h facts.Host) facts.Answer[Unit] {
 		a.Rows = append(a.Rows, u)
 	}
 	if r.problem != nil {
-		a.Status, a.Reason = statusOf(r.problem), r.problem.Error()
+		a.Status, a.Reason = facts.AnswerStatus(r.problem), r.problem.Error()
 	}
 	return a
 }
@@ -144,25 +142,11 @@ func (r *reader) fail(err error) {
 	}
 }
 
-func statusOf(err error) rules.Status {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return rules.Timeout
-	case errors.Is(err, fs.ErrPermission):
-		return rules.Denied
-	case absent(err):
-		return rules.Absent
-	}
-	return rules.Failed
-}
-
-func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
-
 // folder takes in the names of one folder of units, and reports whether it is there.
 func (r *reader) folder(dir entry.Path) bool {
 	at, _, exists, err := r.root.Resolve(dir)
 	if err != nil || !exists || r.seen[at] {
-		if err != nil && !absent(err) {
+		if err != nil && !facts.Missing(err) {
 			r.fail(fmt.Errorf("%s: %w", dir, err))
 		}
 		return false
@@ -203,7 +187,7 @@ func (r *reader) list(dir entry.Path, do func(string)) {
 		do(name)
 		return nil
 	})
-	if err != nil && !absent(err) {
+	if err != nil && !facts.Missing(err) {
 		r.fail(fmt.Errorf("%s: %w", dir, err))
 	}
 }
@@ -241,7 +225,7 @@ func (r *reader) read(p entry.Path) (b []byte, masked bool) {
 		err = errors.New("too much in all unit files together")
 	}
 	if err != nil {
-		if !absent(err) {
+		if !facts.Missing(err) {
 			r.fail(fmt.Errorf("%s: %w", p, err))
 		}
 		return nil, false
@@ -335,11 +319,11 @@ func (u *Unit) settings(m merged) {
 	base := u.Name[:strings.LastIndexByte(u.Name, '.')]
 	switch u.Kind {
 	case "timer":
-		u.Activates = or(m.last("Timer.Unit"), base+".service")
+		u.Activates = cmp.Or(m.last("Timer.Unit"), base+".service")
 	case "path":
-		u.Activates = or(m.last("Path.Unit"), base+".service")
+		u.Activates = cmp.Or(m.last("Path.Unit"), base+".service")
 	case "socket":
-		u.Activates = or(m.last("Socket.Service"), base+".service")
+		u.Activates = cmp.Or(m.last("Socket.Service"), base+".service")
 		if m.yes("Socket.Accept") && m.last("Socket.Service") == "" {
 			u.Activates = base + "@.service"
 		}
@@ -348,13 +332,6 @@ func (u *Unit) settings(m merged) {
 	u.Protect, u.ProtectHome = m.last(section+".ProtectSystem"), m.last(section+".ProtectHome")
 	u.Caps = strings.Join(m.words(section+".CapabilityBoundingSet"), " ")
 	u.Syscalls = len(m[section+".SystemCallFilter"]) > 0
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // dropinsOf lists the drop-ins of a unit: of all units of its kind, of names

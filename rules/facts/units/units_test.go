@@ -2,7 +2,6 @@ package units
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -12,35 +11,8 @@ import (
 
 	"intact/rules"
 	"intact/rules/facts"
-	"intact/scanner/dirfd"
+	"intact/rules/facts/facttest"
 )
-
-// image writes a tree, a text beginning with → being a link, and opens it.
-func image(t *testing.T, files map[string]string) facts.Host {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if to, ok := strings.CutPrefix(text, "→"); ok {
-			err = os.Symlink(to, p)
-		} else {
-			err = os.WriteFile(p, []byte(text), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := dirfd.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
-	return facts.Host{Root: r}
-}
 
 func unit(t *testing.T, a facts.Answer[Unit], name string) Unit {
 	t.Helper()
@@ -54,18 +26,18 @@ func unit(t *testing.T, a facts.Answer[Unit], name string) Unit {
 var tree = map[string]string{
 	"usr/lib/systemd/system/a.service": "# c\n[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/a \\\n# between\n  --flag\nUser=daemon\nEnvironment=A=1\nEnvironmentFile=-/etc/x\nNoNewPrivileges=yes\nProtectSystem=strict\n" +
 		"CapabilityBoundingSet=CAP_CHOWN CAP_KILL\n[Install]\nWantedBy=multi-user.target\n",
-	"lib": "→usr/lib",
-	"etc/systemd/system/multi-user.target.wants/a.service": "→/usr/lib/systemd/system/a.service",
+	"lib": facttest.Link("usr/lib"),
+	"etc/systemd/system/multi-user.target.wants/a.service": facttest.Link("/usr/lib/systemd/system/a.service"),
 	"etc/systemd/system/a.service.d/20-b.conf":             "[Service]\nExecStart=\nExecStart=/tmp/evil\n",
 	"usr/lib/systemd/system/a.service.d/10-a.conf":         "[Service]\nExecStartPre=/bin/pre\nUser=nobody\nEnvironment=\"LD_PRELOAD=x\"\n",
 	"usr/lib/systemd/system/a.service.d/20-b.conf":         "[Service]\nExecStart=/never\n",
 	"usr/lib/systemd/system/service.d/00-all.conf":         "[Service]\nPrivateTmp=on\n",
 	"usr/lib/systemd/system/b.timer":                       "[Timer]\nOnCalendar=daily\nOnBootSec=5\n[Install]\nWantedBy=timers.target\n",
 	"usr/lib/systemd/system/c.service":                     "[Service]\nExecStart=/bin/c\n[Install]\nWantedBy=x.target\n",
-	"etc/systemd/system/c.service":                         "→/dev/null",
+	"etc/systemd/system/c.service":                         facttest.Link("/dev/null"),
 	"usr/lib/systemd/system/d@.service":                    "[Service]\nExecStart=/bin/d %i\n[Install]\nWantedBy=x.target\n",
-	"etc/systemd/system/getty.target.wants/d@tty1.service": "→/usr/lib/systemd/system/d@.service",
-	"etc/systemd/system/ssh.service":                       "→/usr/lib/systemd/system/sshd.service",
+	"etc/systemd/system/getty.target.wants/d@tty1.service": facttest.Link("/usr/lib/systemd/system/d@.service"),
+	"etc/systemd/system/ssh.service":                       facttest.Link("/usr/lib/systemd/system/sshd.service"),
 	"usr/lib/systemd/system/sshd.service":                  "[Service]\nExecStart=/usr/sbin/sshd\n",
 	"usr/lib/systemd/system/e.socket":                      "[Socket]\nListenStream=22\nListenDatagram=/run/x\nAccept=yes\n",
 	"usr/lib/systemd/system/f.service":                     "",
@@ -76,7 +48,7 @@ var tree = map[string]string{
 }
 
 func TestUnits(t *testing.T) {
-	a := Collect(context.Background(), image(t, tree))
+	a := Collect(context.Background(), facttest.Image(t, tree))
 	if a.Status != rules.OK {
 		t.Fatal(a.Status, a.Reason)
 	}
@@ -115,11 +87,11 @@ func TestUnits(t *testing.T) {
 
 // Whatever is changed of a unit changes what is compared.
 func TestUnitDrift(t *testing.T) {
-	before := unit(t, Collect(context.Background(), image(t, tree)), "a.service").Compared()
+	before := unit(t, Collect(context.Background(), facttest.Image(t, tree)), "a.service").Compared()
 	for name, text := range map[string]string{
 		"usr/lib/systemd/system/a.service":             tree["usr/lib/systemd/system/a.service"] + "# x\n",
 		"etc/systemd/system/a.service.d/30-c.conf":     "[Service]\nUMask=0\n",
-		"etc/systemd/system/x.target.wants/a.service":  "→/dev/null",
+		"etc/systemd/system/x.target.wants/a.service":  facttest.Link("/dev/null"),
 		"usr/lib/systemd/system/service.d/zz-all.conf": "[Service]\nEnvironment=LD_PRELOAD=/x\n",
 	} {
 		files := map[string]string{}
@@ -127,7 +99,7 @@ func TestUnitDrift(t *testing.T) {
 			files[n] = x
 		}
 		files[name] = text
-		if unit(t, Collect(context.Background(), image(t, files)), "a.service").Compared() == before {
+		if unit(t, Collect(context.Background(), facttest.Image(t, files)), "a.service").Compared() == before {
 			t.Errorf("%s: nothing is compared of it", name)
 		}
 	}
@@ -139,7 +111,7 @@ func TestSystemctl(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: no systemctl")
 	}
-	h := image(t, tree)
+	h := facttest.Image(t, tree)
 	a := Collect(context.Background(), h)
 	for _, name := range []string{"a.service", "b.timer", "c.service", "d@.service", "d@tty1.service", "ssh.service", "sshd.service", "e.socket"} {
 		out, _ := exec.Command(tool, "--root="+h.Root.HostPath(), "is-enabled", name).Output()
@@ -150,10 +122,10 @@ func TestSystemctl(t *testing.T) {
 }
 
 func TestHostileUnits(t *testing.T) {
-	h := image(t, map[string]string{
-		"usr/lib/systemd/system/loop.service": "→loop.service",
-		"usr/lib/systemd/system/out.service":  "→/../../../../../../etc/passwd",
-		"usr/lib/systemd/system/gone.service": "→/nowhere",
+	h := facttest.Image(t, map[string]string{
+		"usr/lib/systemd/system/loop.service": facttest.Link("loop.service"),
+		"usr/lib/systemd/system/out.service":  facttest.Link("/../../../../../../etc/passwd"),
+		"usr/lib/systemd/system/gone.service": facttest.Link("/nowhere"),
 		"usr/lib/systemd/system/long.service": "[Service]\nExecStart=" + strings.Repeat("x", 2<<20) + "\nUser=a\n",
 		"usr/lib/systemd/system/nul.service":  "[Service]\nExecStart=/a\x00b\n=\n[\n]\nkey\n\\",
 	})
@@ -171,13 +143,13 @@ func TestHostileUnits(t *testing.T) {
 	if u := unit(t, a, "nul.service"); !slices.Equal(u.Exec, []string{"ExecStart=/a\x00b"}) {
 		t.Errorf("%+v", u)
 	}
-	if a := Collect(context.Background(), image(t, map[string]string{"etc/x": ""})); a.Status != rules.Absent {
+	if a := Collect(context.Background(), facttest.Image(t, map[string]string{"etc/x": ""})); a.Status != rules.Absent {
 		t.Error(a.Status)
 	}
 }
 
 func TestCron(t *testing.T) {
-	a := Cron(context.Background(), image(t, map[string]string{
+	a := Cron(context.Background(), facttest.Image(t, map[string]string{
 		"etc/crontab":                 "SHELL=/bin/sh\n \"A\" = b\n# m h dom mon dow user\n17 *\t* * * root  cd / && run a=b\n@reboot eve /tmp/x\n\nbad\n1 2 3 4 5 root\n",
 		"etc/cron.d/x":                "*/5 * * * * nobody /bin/y %z",
 		"etc/cron.d/x.dpkg-old":       "* * * * * root /never",
@@ -187,7 +159,7 @@ func TestCron(t *testing.T) {
 		"etc/cron.daily/.placeholder": "",
 		"var/spool/cron/atjobs/a0001": "#!/bin/sh\nevil\n",
 		"var/spool/cron/atjobs/.SEQ":  "1",
-		"etc/cron.weekly/link":        "→/usr/bin/w",
+		"etc/cron.weekly/link":        facttest.Link("/usr/bin/w"),
 	}))
 	if a.Status != rules.OK {
 		t.Fatal(a.Status, a.Reason)

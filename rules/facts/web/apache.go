@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"intact/rules/facts"
 	"intact/scanner/dirfd"
 )
 
@@ -40,7 +41,7 @@ func apache(ctx context.Context, root *dirfd.Root) []Server {
 	for _, c := range [...][2]string{{"/etc/apache2", "/etc/apache2/apache2.conf"}, {"/etc/httpd", "/etc/httpd/conf/httpd.conf"}} {
 		h := &httpd{r: &reader{ctx: ctx, root: root, base: c[0]}, modules: map[string]bool{}, main: &vhost{at: c[1]}}
 		text, err := h.r.read(c[1])
-		if absent(err) {
+		if facts.Missing(err) {
 			continue
 		}
 		if err == nil {
@@ -209,7 +210,7 @@ func (h *httpd) directive(a aline, p *place, depth int) error {
 			}
 			for _, f := range files {
 				text, err := h.r.read(f)
-				if absent(err) && a.name == "includeoptional" {
+				if facts.Missing(err) && a.name == "includeoptional" {
 					continue
 				}
 				if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"intact/rules/facts"
 	"intact/scanner/dirfd"
 )
 
@@ -24,7 +25,7 @@ func nginx(ctx context.Context, root *dirfd.Root) []Server {
 	const main = "/etc/nginx/nginx.conf"
 	r := &reader{ctx: ctx, root: root, base: "/etc/nginx"}
 	text, err := r.read(main)
-	if absent(err) {
+	if facts.Missing(err) {
 		return nil
 	}
 	var all []directive

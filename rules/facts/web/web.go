@@ -7,12 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"intact/rules"
 	"intact/rules/facts"
@@ -70,8 +67,6 @@ type reader struct {
 
 var errBounds = errors.New("more is included than is read")
 
-func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
-
 func (r *reader) read(name string) (string, error) {
 	if r.ctx.Err() != nil {
 		return "", context.Cause(r.ctx)
@@ -122,7 +117,7 @@ func (r *reader) expand(pattern string) ([]string, error) {
 		}
 		return nil
 	})
-	if err != nil && !absent(err) {
+	if err != nil && !facts.Missing(err) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	slices.Sort(out)

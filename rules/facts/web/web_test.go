@@ -2,46 +2,14 @@ package web
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"intact/rules"
 	"intact/rules/facts"
+	"intact/rules/facts/facttest"
 	"intact/rules/facts/sockets"
-	"intact/scanner/dirfd"
 )
-
-func image(t testing.TB, files map[string]string) facts.Host {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		switch to, link := strings.CutPrefix(text, "→"); {
-		case link:
-			err = os.Symlink(to, p)
-		case text == "|":
-			err = syscall.Mkfifo(p, 0o600)
-		default:
-			err = os.WriteFile(p, []byte(text), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	r, err := dirfd.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Close)
-	return facts.Host{Root: r}
-}
 
 // row is what is expected of the only server on port 80: "" for none, "ok" for
 // one that serves nothing, "?" for one that was not understood, otherwise a part
@@ -120,11 +88,11 @@ func TestNginx(t *testing.T) {
 		{"no end", `listen 80; location / {`, "?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := image(t, map[string]string{
+			h := facttest.Image(t, map[string]string{
 				"etc/nginx/nginx.conf":              "user www;\nevents { }\nhttp {\n include mime.types; include /etc/nginx/conf.d/*.conf;\n include /etc/nginx/sites-enabled/*;\n}\n",
 				"etc/nginx/mime.types":              "types { text/html html; }",
 				"etc/nginx/sites-available/default": "server {\n" + c.server + "\n}\n",
-				"etc/nginx/sites-enabled/default":   "→/etc/nginx/sites-available/default",
+				"etc/nginx/sites-enabled/default":   facttest.Link("/etc/nginx/sites-available/default"),
 				"etc/nginx/snip.conf":               "listen 80; return 301 https://$host;",
 				"etc/nginx/me.conf":                 "include me.conf;",
 			})
@@ -166,12 +134,12 @@ func TestApache(t *testing.T) {
 		{"a section without end", "<Directory />", "?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := image(t, map[string]string{
+			h := facttest.Image(t, map[string]string{
 				"etc/apache2/apache2.conf":               "IncludeOptional mods-enabled/*.load\nInclude ports.conf\n<Directory />\n  AllowOverride None\n</Directory>\nIncludeOptional sites-enabled/*.conf\n",
 				"etc/apache2/mods-enabled/rewrite.load":  "LoadModule rewrite_module /usr/lib/x.so\n",
 				"etc/apache2/ports.conf":                 "Listen 80\n<IfModule ssl_module>\n\tListen 443\n</IfModule>\n",
 				"etc/apache2/sites-available/000.conf":   "<VirtualHost *:80>\n" + c.host + "\n</VirtualHost>\n",
-				"etc/apache2/sites-enabled/000.conf":     "→../sites-available/000.conf",
+				"etc/apache2/sites-enabled/000.conf":     facttest.Link("../sites-available/000.conf"),
 				"etc/apache2/sites-enabled/tls.conf":     "<VirtualHost *:443>\nSSLEngine on\n</VirtualHost>\n",
 				"etc/apache2/sites-enabled/not-this.bak": "<VirtualHost *:80>\n",
 			})
@@ -187,7 +155,7 @@ func TestApache(t *testing.T) {
 
 func TestApacheHosts(t *testing.T) {
 	rows := func(conf string) []Server {
-		return apache(context.Background(), image(t, map[string]string{"etc/httpd/conf/httpd.conf": conf}).Root)
+		return apache(context.Background(), facttest.Image(t, map[string]string{"etc/httpd/conf/httpd.conf": conf}).Root)
 	}
 	check(t, rows("Listen 8080\nListen 127.0.0.1:80\nListen 80 https\nDocumentRoot /x\n"), "")
 	check(t, rows("Listen 80\nDocumentRoot /x\n"), "the content of the main server at /etc/httpd/conf/httpd.conf:1")
@@ -201,7 +169,7 @@ func TestApacheHosts(t *testing.T) {
 
 // Who listens on port 80 is part of the answer, whoever it is.
 func TestCollect(t *testing.T) {
-	h := image(t, map[string]string{"etc/nginx/nginx.conf": "http { server { listen 80; return 301 https://$host; } }"})
+	h := facttest.Image(t, map[string]string{"etc/nginx/nginx.conf": "http { server { listen 80; return 301 https://$host; } }"})
 	l := func(exe string, foreign bool) sockets.Listener {
 		return sockets.Listener{Proto: "tcp", Port: 80, Addr: "0.0.0.0", Exe: exe, ExeKnown: exe != "", ExeForeign: foreign, Netns: "host"}
 	}
@@ -231,15 +199,15 @@ func TestCollect(t *testing.T) {
 
 func TestHostile(t *testing.T) {
 	for _, name := range []string{"etc/nginx/nginx.conf", "etc/apache2/apache2.conf"} {
-		a := Collect(context.Background(), image(t, map[string]string{name: "|"}), facts.Answer[sockets.Listener]{Status: rules.OK})
+		a := Collect(context.Background(), facttest.Image(t, map[string]string{name: facttest.Fifo}), facts.Answer[sockets.Listener]{Status: rules.OK})
 		if len(a.Rows) != 1 || a.Rows[0].Understood {
 			t.Errorf("a FIFO: %+v", a)
 		}
 	}
 	deep := strings.Repeat("a {", 100_000)
-	check(t, nginx(context.Background(), image(t, map[string]string{"etc/nginx/nginx.conf": deep}).Root), "?")
+	check(t, nginx(context.Background(), facttest.Image(t, map[string]string{"etc/nginx/nginx.conf": deep}).Root), "?")
 	double := strings.Repeat("include nginx.conf;\n", 100)
-	check(t, nginx(context.Background(), image(t, map[string]string{"etc/nginx/nginx.conf": double}).Root), "?")
+	check(t, nginx(context.Background(), facttest.Image(t, map[string]string{"etc/nginx/nginx.conf": double}).Root), "?")
 }
 
 func FuzzNginx(f *testing.F) {
