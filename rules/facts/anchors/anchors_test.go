@@ -82,11 +82,12 @@ func TestHostile(t *testing.T) {
 		"circle": {map[string]string{"etc/ssl/certs/a": facttest.Link("."), "etc/ssl/certs/b": facttest.Link("b")}, rules.Failed},
 		"total":  {map[string]string{"etc/ssl/certs/a": facttest.Link("/x"), "x": strings.Repeat("x", maxFile)}, rules.OK},
 	} {
-		start := time.Now()
-		a := Collect(context.Background(), facttest.Image(t, c.files))
-		if a.Status != c.status || time.Since(start) > 5*time.Second {
-			t.Errorf("%s: %s %s %s", name, a.Status, a.Reason, time.Since(start))
+		// What takes a minute ends as a time-out, which nothing here expects.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		if a := Collect(ctx, facttest.Image(t, c.files)); a.Status != c.status {
+			t.Errorf("%s: %s %s", name, a.Status, a.Reason)
 		}
+		cancel()
 	}
 }
 

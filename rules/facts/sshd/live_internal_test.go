@@ -161,9 +161,8 @@ func TestBounds(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	start := time.Now()
-	if _, err := (asks{binary: slow}).ask(ctx, nil); err == nil || time.Since(start) > 10*time.Second {
-		t.Errorf("got %v after %v", err, time.Since(start))
+	if _, err := (asks{binary: slow}).ask(ctx, nil); err == nil {
+		t.Errorf("got %v", err)
 	}
 }
 

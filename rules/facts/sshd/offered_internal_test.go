@@ -57,11 +57,10 @@ func TestOfferedHostile(t *testing.T) {
 	at := l.Addr().(*net.TCPAddr).AddrPort()
 	for _, user := range []string{"silence", "noise"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		start := time.Now()
 		got := Offered(ctx, []netip.AddrPort{at}, []string{user})
 		cancel()
-		if got.Status == rules.OK || len(got.Rows) > 0 || len(got.Reason) > 1000 || time.Since(start) > 5*time.Second {
-			t.Errorf("%s: got %+v after %v", user, got, time.Since(start))
+		if got.Status == rules.OK || len(got.Rows) > 0 || len(got.Reason) > 1000 {
+			t.Errorf("%s: got %+v", user, got)
 		}
 	}
 	if got := Offered(t.Context(), []netip.AddrPort{at}, nil); got.Status != rules.OK {

@@ -1,6 +1,7 @@
 package sshd_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -295,12 +296,13 @@ func TestHuge(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := image(t, files)
-			start := time.Now()
-			f := sshd.Collect(t.Context(), h, known)
-			if d := time.Since(start); d > 5*time.Second {
-				t.Errorf("took %v", d)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			f := sshd.Collect(ctx, h, known)
+			if f.Contexts.Status == rules.Timeout || ctx.Err() != nil {
+				t.Errorf("not done within a minute: %s", f.Contexts.Reason)
 			}
-			t.Logf("%v, %v: %.200s, %d contexts, %d directives", time.Since(start), f.Contexts.Status, f.Contexts.Reason, len(f.Contexts.Rows), len(f.Directives.Rows))
+			t.Logf("%v: %.200s, %d contexts, %d directives", f.Contexts.Status, f.Contexts.Reason, len(f.Contexts.Rows), len(f.Directives.Rows))
 		})
 	}
 }

@@ -160,10 +160,12 @@ func TestHostile(t *testing.T) {
 		"many wrong": {map[string]string{"etc/sudoers": strings.Repeat("=\n", maxOdd+1)}, rules.Failed},
 		"huge":       {map[string]string{"etc/sudoers": strings.Repeat("#", maxFile+1)}, rules.Failed},
 	} {
-		start := time.Now()
-		p := policy(t, c.files)
-		if p.Grants.Status != c.status || time.Since(start) > 5*time.Second {
-			t.Errorf("%s: %s %s, %s", name, p.Grants.Status, p.Grants.Reason, time.Since(start))
+		// What takes a minute ends as a time-out, which nothing here expects.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		p := Collect(ctx, facttest.Image(t, c.files))
+		cancel()
+		if p.Grants.Status != c.status {
+			t.Errorf("%s: %s %s", name, p.Grants.Status, p.Grants.Reason)
 		}
 		if name == "moved" && (len(p.Grants.Rows) != 1 || len(p.Odd.Rows) != 1) {
 			t.Errorf("%+v", p)
