@@ -62,6 +62,7 @@ var edges = map[string][]string{
 	"rules/updates":        {"rules", "rules/expect", "rules/pkgdb", "rules/pkgdb/manifest", "rules/pkgdb/rpm", "baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/expect":         {"rules", "baseline/diff", "scanner/entry", "scanner/digest"},
 
+	"rules/drift":      {"rules", "scanner/digest"},
 	"rules/posture":    {"rules", "rules/facts", "scanner/strict", "scanner/digest"},
 	"rules/facts/sshd": {"rules/facts", "rules", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/osupdates": {
@@ -87,7 +88,7 @@ var edges = map[string][]string{
 	"cmd/internal/app": {
 		"cmd/internal/config", "cmd/internal/app/review", "report", "rules", "rules/integrity",
 		"rules/facts", "rules/facts/accounts", "rules/facts/anchors", "rules/facts/guards", "rules/facts/kernel", "rules/facts/osupdates", "rules/facts/pam", "rules/facts/preload", "rules/facts/sockets", "rules/facts/sshd", "rules/facts/sudo", "rules/facts/units", "rules/facts/web", "rules/posture",
-		"rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/transaction", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/hashlist", "rules/packages", "rules/expect", "rules/updates", "rules/derived",
+		"rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/transaction", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/hashlist", "rules/packages", "rules/expect", "rules/updates", "rules/derived", "rules/drift",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal",
 		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict",
 	},

@@ -112,6 +112,8 @@ func subjectText(s rules.Subject) string {
 		return Escape(s.Path) + " " + Escape(s.Name)
 	case s.Path != "":
 		return Escape(s.Path)
+	case strings.HasPrefix(s.Name, `"`):
+		return Escape(s.Kind) + " " + Prose(s.Name) // quoted words
 	case s.Name != "":
 		return Escape(s.Kind) + " " + Escape(s.Name)
 	}
@@ -176,6 +178,10 @@ func (t *text) finding(f *rules.Finding) {
 func (t *text) detail(name, s string) { t.line("          %-12s  %s", name, s) }
 
 func (t *text) attributes(f *rules.Finding) {
+	if f.Subject.Path == "" {
+		t.plain(f)
+		return
+	}
 	if f.Change == "added" || f.Change == "removed" {
 		t.record(f)
 		return

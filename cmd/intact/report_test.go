@@ -98,11 +98,18 @@ func parse(ts *testscript.TestScript, text string) (list []record) {
 	return list
 }
 
+// setOrder is the order of the sets in a report.
+var setOrder = []string{"integrity", "packages", "drift", "mounts", "policy", "trust", "baseline", "fim", "net", "ssh", "svc", "upd", "waiver", "attest"}
+
 func inOrder(ts *testscript.TestScript, a, b record) {
 	key := func(r record) []byte {
 		p, err := raw(r.Subject.Path, r.Subject.PathB64)
 		ts.Check(err)
-		return []byte(r.Set + "\x00" + strings.ReplaceAll(p, "/", "\x00"))
+		rank := slices.Index(setOrder, r.Set)
+		if rank < 0 {
+			ts.Fatalf("a finding is of the set %q", r.Set)
+		}
+		return []byte(fmt.Sprintf("%02d", rank) + "\x00" + strings.ReplaceAll(p, "/", "\x00"))
 	}
 	if bytes.Compare(key(a), key(b)) > 0 {
 		ts.Fatalf("findings are not sorted: %q before %q", key(a), key(b))

@@ -72,6 +72,18 @@ func (p pattern) exact() (string, bool) {
 	return b.String(), true
 }
 
+// Match reports whether a pattern matches the whole of a text, any bytes: in the
+// language of the subjects of waivers.
+func Match(glob, text string) bool { return pattern(glob).match(text) }
+
+// BadGlob says what is wrong with a pattern of Match, "" if nothing.
+func BadGlob(glob string) string {
+	if glob == "" {
+		return "it is empty"
+	}
+	return pattern(glob).valid()
+}
+
 // valid says what is wrong with the pattern, "" if nothing.
 func (p pattern) valid() string {
 	for i := 0; i < len(p); {

@@ -95,6 +95,10 @@ func (k *asked) row(c diff.RowChange) error {
 		if _, _, err := movedPackage(c); err != nil {
 			return fmt.Errorf("%w: %w", baseline.ErrRequest, err)
 		}
+	case rowFact:
+		if _, err := shownFact(c); err != nil {
+			return fmt.Errorf("%w: fact: %w", baseline.ErrRequest, err)
+		}
 	case rowGap:
 		if _, _, err := entry.ParseKey(c.Key); err != nil {
 			return fmt.Errorf("%w: gap: %w", baseline.ErrRequest, err)
@@ -226,6 +230,9 @@ func shownRow(r diff.RowChange, pkgs map[string]rules.Finding) (f rules.Finding,
 		return shownManifest(r), nil, nil
 	case rowPackage:
 		return pkgs[string(r.Key)], nil, nil // it was read when it came
+	case rowFact:
+		f, _ = shownFact(r) // likewise
+		return f, nil, nil
 	}
 	p, _, _ = entry.ParseKey(r.Key) // it was parsed when it came
 	if r.New == nil {
@@ -256,7 +263,7 @@ func (k *asked) heading(name string, q *baseline.Request, n diff.Counts) {
 	if n := len(now.Pruned); n > 0 {
 		e.print("  deletes    %s of older generations: %s\n", counted(n, "file"), firstOf(now.Pruned))
 	}
-	e.print("  changes    %d of entries, %d of mounts, links, gaps and intact itself; %d records stay as they are\n", n.All(), len(k.rows), q.Unchanged)
+	e.print("  changes    %d of entries, %d of mounts, links, gaps, facts and intact itself; %d records stay as they are\n", n.All(), len(k.rows), q.Unchanged)
 	e.print("  in short   %s\n", k.sum.words())
 }
 

@@ -37,7 +37,7 @@ type CheckOptions struct {
 }
 
 // setNames are the rule sets there are, in report order.
-var setNames = [...]string{"integrity", "packages", "mounts", "policy", "trust"}
+var setNames = [...]string{"integrity", "packages", "drift", "mounts", "policy", "trust"}
 
 // Check scans, compares with the baseline, judges and reports.
 func Check(ctx context.Context, e *Env, o CheckOptions) (Outcome, error) {
@@ -123,6 +123,7 @@ type check struct {
 	look    *secondLook
 	explain *explaining
 	byPackages
+	facts    byFacts
 	pending  *pendingJudge
 	saved    digest.Digest // the pending set
 	windows  windowMarks
@@ -250,6 +251,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		c.remark(c.strangeKept()...)
 	}
 	if err := c.holdPackages(ctx); err != nil {
+		return c.broken(ctx, err)
+	}
+	if err := c.holdFacts(ctx); err != nil {
 		return c.broken(ctx, err)
 	}
 	c.explain, err = c.newExplaining(ctx, opt.MaxRate)

@@ -222,6 +222,16 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	}
 	var out []diff.RowChange
 	for _, r := range list {
+		if r.Kind == rowFact {
+			take, err := a.takesFact(r)
+			if err != nil {
+				return nil, err
+			}
+			if take {
+				out = append(out, r.RowChange)
+			}
+			continue
+		}
 		if a.auto != nil {
 			if r.Kind == rowPackage && a.auto.takesRow(r.Key) {
 				out = append(out, r.RowChange)

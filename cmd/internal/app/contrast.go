@@ -195,7 +195,14 @@ func (c *contrast) rowFinding(r diff.RowChange) (rules.Finding, bool) {
 		if f, ok := c.packages[string(r.Key)]; ok {
 			return f, true
 		}
-	case rowState, rowOrigin, rowIndex:
+	case rowFact:
+		if sisters && r.Old != nil && r.New != nil && bytes.Equal(withoutDigest(r.Old), withoutDigest(r.New)) {
+			return rules.Finding{}, false // each host has its own key of digests
+		}
+		if f, err := shownFact(r); err == nil {
+			return f, true
+		}
+	case rowState, rowOrigin, rowIndex, rowFacts:
 		if sisters {
 			return rules.Finding{}, false
 		}

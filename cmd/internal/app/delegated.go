@@ -93,6 +93,9 @@ func rowBeyond(r diff.RowChange, under []*baseline.Delegation) string {
 		}
 		return ""
 	}
+	if m := moveOf(r); r.Kind == rowFact && r.Old != nil && slices.Contains(updateKinds, m.Kind) {
+		return "" // as of files, whose they are no generation knows
+	}
 	change := "a change of "
 	switch {
 	case r.Old == nil:

@@ -149,17 +149,13 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 		}
 		expected = append(expected, list...)
 	}
-	var installed []diff.Row
+	var known []diff.Row
 	if origin == originConfig {
-		var from *baseline.Generation
-		if o.adopt != nil {
-			from = o.adopt.gen
-		}
-		if installed, err = s.carriedPackages(ctx, from); err != nil {
+		if known, err = s.knownRows(ctx, o.adopt); err != nil {
 			return out, err
 		}
 	}
-	for _, r := range slices.Concat(rows, own, self, expected, installed) {
+	for _, r := range slices.Concat(rows, own, self, expected, known) {
 		b.AddRow(r)
 	}
 	reason := o.Reason
@@ -178,6 +174,21 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 		o.against.failed = o.against.holdAgainst(ctx, made)
 	}
 	return s.initReport(ctx, p, sc, st, gaps, v, made, o)
+}
+
+// knownRows are the rows about the host besides its files. Those of the generation
+// that is adopted, nil if there is none, stay as they are.
+func (s *session) knownRows(ctx context.Context, adopt *check) ([]diff.Row, error) {
+	var from *baseline.Generation
+	if adopt != nil {
+		from = adopt.gen
+	}
+	installed, err := s.carriedPackages(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := s.factRows(ctx, from)
+	return slices.Concat(installed, facts), err
 }
 
 func (s *session) note(reportID, reason string, by statement.Authority) statement.Note {

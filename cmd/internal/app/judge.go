@@ -10,6 +10,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/drift"
 	"intact/rules/packages"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
@@ -48,6 +49,8 @@ func (c *check) judge(ctx context.Context) error {
 			if err = c.emitAll(c.pkgs); err == nil { // they have no path, and so come first
 				err = c.emitPackages(ctx)
 			}
+		case drift.Name:
+			err = c.emitAll(c.facts.found)
 		case "policy":
 			err = c.emitAll(c.drift)
 		case "trust":
@@ -179,6 +182,9 @@ func narrowedAs(d policy.Drift, counts map[string]int64) string {
 // finish writes gaps, remarks and the trailer.
 func (c *check) finish(ctx context.Context) error {
 	if err := c.writeGaps(); err != nil {
+		return err
+	}
+	if err := c.writeUnsaid(); err != nil {
 		return err
 	}
 	if err := c.remarks(c.paper, c.scope, c.stats); err != nil {

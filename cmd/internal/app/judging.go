@@ -184,7 +184,6 @@ func weight(c *diff.Change) int {
 // pending set and marks what a quick check must not trust; its findings go into
 // the report. The pending set is complete before the report that names it is.
 func (c *check) tell(ctx context.Context) error {
-	rows := c.pendingRows(c.paper.head.Started)
 	w, err := c.newPending()
 	if err != nil {
 		return err
@@ -192,7 +191,7 @@ func (c *check) tell(ctx context.Context) error {
 	if w != nil {
 		defer w.Abort()
 	}
-	n := len(rows)
+	n := 0
 	var encoded []byte
 	err = c.judged(ctx, func(s *step) error {
 		if s.change == nil && s.finding.Set == packages.Name {
@@ -210,6 +209,7 @@ func (c *check) tell(ctx context.Context) error {
 			c.seen = c.paper.head.Started
 		}
 		c.quick.doubt(s.change)
+		c.facts.see(s.change, s.explained)
 		if w == nil {
 			return nil
 		}
@@ -224,8 +224,15 @@ func (c *check) tell(ctx context.Context) error {
 	if err == nil {
 		err = c.emitViews("")
 	}
-	if err != nil || w == nil || n == 0 {
+	if err == nil {
+		err = c.judgeFacts()
+	}
+	if err != nil || w == nil {
 		return err
+	}
+	rows := c.pendingRows(c.paper.head.Started)
+	if n+len(rows) == 0 {
+		return nil
 	}
 	for _, r := range rows {
 		if r.Explained != nil {

@@ -14,6 +14,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/drift"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
@@ -209,6 +210,10 @@ func findingKey(f *rules.Finding) []byte {
 func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if f.Diff != nil {
 		return c.seen, c.seenBefore
+	}
+	if id, ok := c.facts.ids[findingSubject(f)]; ok && f.Set == drift.Name {
+		t, ok := c.pending.rows[id]
+		return t, ok
 	}
 	for _, kind := range []string{rowMount, rowAlias, rowState, rowSelf, rowPackage} {
 		for _, r := range c.rows {

@@ -15,6 +15,7 @@ import (
 	"intact/cmd/internal/app/review"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/drift"
 	"intact/scanner/entry"
 )
 
@@ -118,6 +119,7 @@ type waitingRow struct {
 // about. It is never changed.
 var rowClasses = map[string]review.Class{
 	rowSelf: review.Own, rowMount: review.Mounts, rowAlias: review.Links, rowState: review.State, rowGap: review.Gaps, rowPackage: review.Installed,
+	rowFact: review.Facts,
 }
 
 // collect reads the pending set once.
@@ -274,6 +276,9 @@ func rowSubject(r diff.RowChange) string {
 	switch r.Kind {
 	case rowState:
 		return rowState
+	case rowFact:
+		f, _ := shownFact(r) // what cannot be read has no subject that a report tells of
+		return findingSubject(&f)
 	case rowPackage:
 		_, name, _ := strings.Cut(string(r.Key), " ")
 		return rowPackage + "\x00" + name
@@ -289,6 +294,9 @@ func findingSubject(f *rules.Finding) string {
 		return rowAlias + "\x00" + f.Subject.Path
 	case "state.moved":
 		return rowState
+	}
+	if f.Set == drift.Name {
+		return rowFact + "\x00" + f.Subject.Kind + " " + f.Subject.Name
 	}
 	if f.Subject.Kind == rowPackage {
 		return rowPackage + "\x00" + f.Subject.Name

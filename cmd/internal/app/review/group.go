@@ -29,6 +29,7 @@ const (
 	State     // where the state folder is
 	Gaps      // known ones: the baseline's, or new in it
 	Installed // packages that are others
+	Facts     // users, listeners, units and what else a host has
 	Lost      // what could not be verified: it cannot be accepted
 )
 
@@ -271,7 +272,7 @@ func (t *Items) children(n int32, items []int32) (list []part) {
 }
 
 // words of the classes that are one group each.
-var classWords = [...]string{Own: "intact itself", Mounts: "mounts", Links: "links of the policy", State: "the state folder", Gaps: "known gaps", Installed: "installed packages", Lost: "lost coverage"}
+var classWords = [...]string{Own: "intact itself", Mounts: "mounts", Links: "links of the policy", State: "the state folder", Gaps: "known gaps", Installed: "installed packages", Facts: "facts of the host", Lost: "lost coverage"}
 
 // groups makes the groups that a review begins with, the gravest first.
 func (t *Items) groups() []Group {

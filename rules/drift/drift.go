@@ -1,0 +1,175 @@
+// Package drift judges what is another on a host than when its baseline was
+// made: users, keys, listeners, units and the like. It says nothing of whether
+// that is good: a rule may pass before and after. It does no I/O.
+//
+// A row is a kind, a key that tells one thing from all others of its kind, and a
+// value: what is compared, as name="value" words.
+package drift
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"intact/rules"
+)
+
+// Name of the rule set.
+const Name = "drift"
+
+// The kinds of rows that are judged by more than the table.
+const (
+	listener = "listener"
+	user     = "user"
+	group    = "group"
+	member   = "member"
+	unit     = "unit"
+	sshd     = "sshd"
+)
+
+// Move is a row before and now; nil is a row that is not there.
+type Move struct {
+	Kind, Key string
+	Old, New  []byte
+
+	Unowned bool // of a unit: no package has its file
+}
+
+// kind is what is said of rows of a kind.
+type kind struct {
+	severity rules.Severity // of a new or changed one
+	attack   string
+	added    string
+	removed  string
+	changed  string
+}
+
+// kinds is never changed. ATT&CK ids are of version 19.
+var kinds = map[string]kind{
+	listener:      {rules.High, "T1205", "strangers can send to a socket that was not there", "nothing listens there any more", "another program, user or unit is behind it"},
+	user:          {rules.High, "T1136.001", "a user that was not there", "the user is gone", "the user is another"},
+	group:         {rules.Medium, "T1136.001", "a group that was not there", "the group is gone", "the group is another"},
+	member:        {rules.Medium, "T1098", "the user was not in this group", "the user is not in this group any more", "the membership is another"},
+	"key":         {rules.High, "T1098.004", "sshd lets in whoever has this key", "sshd does not let in this key any more", "the key may do other things"},
+	unit:          {rules.Medium, "T1543.002", "systemd has a unit that was not there", "the unit is gone", "systemd starts it otherwise"},
+	"cron":        {rules.High, "T1053.003", "a job that was not there", "the job is gone", "the job runs at other times"},
+	"repository":  {rules.High, "T1195.002", "packages may come from another place", "packages do not come from there any more", "what is believed of this place is another"},
+	"signing-key": {rules.High, "T1195.002", "packages are believed that this key signed", "packages that this key signed are not believed any more", "the key lies elsewhere"},
+	sshd:          {rules.Medium, "T1556", "sshd has a setting that it had not", "sshd has lost a setting", "sshd has another setting"},
+}
+
+// gates are the settings of sshd that decide who comes in.
+var gates = []string{"allowgroups", "allowusers", "authenticationmethods", "authorizedkeyscommand", "authorizedkeyscommanduser", "authorizedkeysfile", "authorizedprincipalscommand",
+	"authorizedprincipalsfile", "chrootdirectory", "denygroups", "denyusers", "forcecommand", "gssapiauthentication", "hostbasedauthentication", "ignorerhosts", "kbdinteractiveauthentication",
+	"passwordauthentication", "permitemptypasswords", "permitrootlogin", "permituserenvironment", "pubkeyauthentication", "strictmodes", "trustedusercakeys", "usepam"}
+
+// powerful are groups whose members may become root, or read what root alone
+// should: sudo and wheel by sudo(8), docker and lxd by their sockets, shadow, disk
+// and adm by what they can read.
+var powerful = []string{"root", "sudo", "wheel", "admin", "docker", "shadow", "disk", "adm", "lxd"}
+
+// Kinds returns the names of all kinds, sorted.
+func Kinds() []string {
+	list := make([]string, 0, len(kinds))
+	for k := range kinds {
+		list = append(list, k)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Judge makes the finding about a row that is another. Its subject has the kind
+// and the key of the row. Values that differ in what is unknown alone give no
+// finding: ok is false.
+func Judge(m Move) (f rules.Finding, ok bool, err error) {
+	k, is := kinds[m.Kind]
+	if !is {
+		return f, false, fmt.Errorf("%w: no fact of kind %q is compared", ErrValue, m.Kind)
+	}
+	f = rules.Finding{Set: Name, Rule: Name + "." + m.Kind, Change: "changed", Subject: rules.Subject{Kind: m.Kind, Name: m.Key}, Attack: []string{k.attack}}
+	if f.Attributes, err = values(m); err != nil {
+		return f, false, err
+	}
+	f.Reasons = []string{k.changed}
+	s := k.severity
+	switch {
+	case m.Old == nil && m.New == nil:
+		return f, false, nil
+	case m.Old == nil:
+		f.Change, f.Reasons = "added", []string{k.added}
+	case m.New == nil:
+		f.Change, f.Reasons = "removed", []string{k.removed}
+	case len(f.Attributes) == 0:
+		return f, false, nil
+	case m.Kind == user:
+		f.Attack = []string{"T1098"}
+	}
+	s, why := grave(m, s)
+	if why != "" {
+		f.Reasons = append(f.Reasons, why)
+	}
+	if m.New == nil && s > rules.Info {
+		s--
+	}
+	f.Severity, f.RawSeverity = s, s
+	return f, true, nil
+}
+
+// values are the attributes of a finding: those that differ, or all of a row
+// that came or went.
+func values(m Move) ([]rules.Value, error) {
+	list, err := Differ(m.Old, m.New)
+	if err != nil || m.Old != nil && m.New != nil {
+		return list, err
+	}
+	return slices.DeleteFunc(list, func(v rules.Value) bool { return v.Name == "present" }), nil
+}
+
+// grave is the severity of a new or changed row, and why it is another than the
+// table has.
+func grave(m Move, s rules.Severity) (rules.Severity, string) {
+	now := m.New
+	if now == nil {
+		now = m.Old
+	}
+	_, is, _ := attributes(now) // was parsed before
+	switch m.Kind {
+	case user:
+		if is["uid"] == "0" {
+			return rules.Critical, "its number is 0: it is root"
+		}
+	case group:
+		if is["gid"] == "0" {
+			return rules.High, "its number is 0: it is root's"
+		}
+	case member:
+		if name, _ := firstQuoted(m.Key); slices.Contains(powerful, name) {
+			return rules.High, "members of this group may become root, or read what root alone should"
+		}
+	case unit:
+		if m.Unowned {
+			return rules.High, "no package has its file"
+		}
+	case listener:
+		// KEY is NETNS PROTO/PORT SCOPE exe="…"
+		if f := strings.Fields(m.Key); len(f) > 3 && f[2] == "loopback" {
+			return rules.Medium, "on the host's own addresses only"
+		}
+	case sshd:
+		if name, _, _ := strings.Cut(m.Key, " "); slices.Contains(gates, strings.ToLower(name)) {
+			return rules.High, "it decides who is let in"
+		}
+	}
+	return s, ""
+}
+
+// firstQuoted reads the quoted text that a key begins with.
+func firstQuoted(key string) (string, bool) {
+	q, err := strconv.QuotedPrefix(key)
+	if err != nil {
+		return "", false
+	}
+	s, err := strconv.Unquote(q)
+	return s, err == nil
+}

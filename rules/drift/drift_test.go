@@ -1,0 +1,171 @@
+package drift
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"intact/rules"
+)
+
+func TestJudge(t *testing.T) {
+	for _, tt := range []struct {
+		kind, key, old, now string
+		want                string // severity, change, reasons
+		attrs               string
+	}{
+		{"user", `"a"`, "", `uid="0"`, "critical added root", "uid"},
+		{"user", `"a"`, "", `uid="7"`, "high added", "uid"},
+		{"user", `"a"`, `uid="7" shell="/bin/sh"`, `uid="0" shell="/bin/sh"`, "critical changed root", "uid"},
+		{"user", `"a"`, `uid="0" digest="x"`, ``, "high removed root", "uid,digest"},
+		{"user", `"a"`, `uid="7" digest="x"`, `uid="7" digest="unknown"`, "", ""},
+		{"group", `"a"`, "", `gid="0"`, "high added root", "gid"},
+		{"group", `"a"`, `gid="4"`, "", "low removed", "gid"},
+		{"member", `"docker" "a"`, "", `present="yes"`, "high added root", ""},
+		{"member", `"games" "a"`, "", `present="yes"`, "medium added", ""},
+		{"listener", `host tcp/22 wildcard exe="/a"`, "", `uid="0"`, "high added", "uid"},
+		{"listener", `host tcp/22 loopback exe="/a"`, "", `uid="0"`, "medium added own", "uid"},
+		{"listener", `host tcp/22 wildcard exe="/a loopback "`, `uid="0"`, "", "medium removed", "uid"},
+		{"sshd", "permitrootlogin *", `value="no"`, `value="yes"`, "high changed", "value"},
+		{"sshd", "acceptenv *", `value="A" value="B"`, `value="A"`, "medium changed", "value"},
+		{"sshd", "banner *", `value="A"`, `value="A"`, "", ""},
+		{"cron", `"/etc/crontab" "root" "x"`, `schedule="@daily"`, `schedule="@hourly"`, "high changed", "schedule"},
+	} {
+		m := Move{Kind: tt.kind, Key: tt.key}
+		if tt.old != "" {
+			m.Old = []byte(tt.old)
+		}
+		if tt.now != "" {
+			m.New = []byte(tt.now)
+		}
+		f, ok, err := Judge(m)
+		if err != nil || ok != (tt.want != "") {
+			t.Errorf("%+v: %v, %v", tt, ok, err)
+			continue
+		}
+		if !ok {
+			continue
+		}
+		got := fmt.Sprintf("%s %s", f.Severity, f.Change)
+		w := strings.Fields(tt.want)
+		if got != strings.Join(w[:2], " ") || len(w) > 2 && !strings.Contains(strings.Join(f.Reasons, " "), w[2]) {
+			t.Errorf("%+v: %s, %q", tt, got, f.Reasons)
+		}
+		var names []string
+		for _, v := range f.Attributes {
+			names = append(names, v.Name)
+		}
+		if strings.Join(names, ",") != tt.attrs || f.Rule != "drift."+tt.kind || len(f.Attack) == 0 {
+			t.Errorf("%+v: %q of %s", tt, names, f.Rule)
+		}
+	}
+	for _, bad := range []Move{{Kind: "nothing", New: []byte(`a="b"`)}, {Kind: "user", New: []byte(`a="b`)}, {Kind: "user", New: []byte(`a="b"  c="d"`)}, {Kind: "user", New: []byte("x")}, {Kind: "user", New: []byte(`a="b" `)}} {
+		if _, _, err := Judge(bad); err == nil {
+			t.Errorf("%+v: no error", bad)
+		}
+	}
+}
+
+// A unit or a job is explained as its files are, by the weakest of them, and
+// only if nothing else about it is another.
+func TestExplain(t *testing.T) {
+	signed, local := &rules.Explanation{Source: "s", Level: rules.Signed}, &rules.Explanation{Source: "l", Level: rules.Local}
+	const frag, drop, wants = "/usr/lib/systemd/system/a.service", "/etc/systemd/system/a.service.d/x.conf", "/etc/systemd/system/m.target.wants/a.service"
+	unit := func(state, wanted, dropins, digest string) string {
+		return fmt.Sprintf("state=%q wanted=%q fragment=%q dropins=%q digest=%q exec=%q user=%q", state, wanted, frag, dropins, digest, "ExecStart="+digest, "")
+	}
+	for name, tt := range map[string]struct {
+		kind, key, old, now string
+		said                map[string]*rules.Explanation
+		changed             []string // besides
+		blind               bool     // contents are not compared
+		want                *rules.Explanation
+	}{
+		"a new version":                    {"unit", `"a.service"`, unit("enabled", "m", "", "1"), unit("enabled", "m", "", "2"), map[string]*rules.Explanation{frag: signed}, nil, false, signed},
+		"not said":                         {"unit", `"a.service"`, unit("enabled", "m", "", "1"), unit("enabled", "m", "", "2"), nil, []string{frag}, false, nil},
+		"no change of it":                  {"unit", `"a.service"`, unit("enabled", "m", "", "1"), unit("enabled", "m", "", "2"), nil, nil, false, nil},
+		"the weakest":                      {"unit", `"a.service"`, unit("static", "", drop, "1"), unit("static", "", drop, "2"), map[string]*rules.Explanation{frag: signed, drop: local}, nil, false, local},
+		"a drop-in that nobody said":       {"unit", `"a.service"`, unit("static", "", drop, "1"), unit("static", "", drop, "2"), map[string]*rules.Explanation{frag: signed}, []string{drop}, false, nil},
+		"a drop-in that nobody looks at":   {"unit", `"a.service"`, unit("static", "", drop, "1"), unit("static", "", drop, "2"), map[string]*rules.Explanation{frag: signed}, nil, true, nil},
+		"a drop-in that came from nowhere": {"unit", `"a.service"`, unit("static", "", "", "1"), unit("static", "", drop, "2"), map[string]*rules.Explanation{frag: signed}, nil, false, nil},
+		"enabled as well":                  {"unit", `"a.service"`, unit("disabled", "", "", "1"), unit("enabled", "m.target", "", "2"), map[string]*rules.Explanation{frag: signed}, nil, false, nil},
+		"enabled by its package":           {"unit", `"a.service"`, unit("disabled", "", "", "1"), unit("enabled", "m.target", "", "2"), map[string]*rules.Explanation{frag: signed, wants: local}, nil, false, local},
+		"enabled under another name":       {"unit", `"a.service"`, unit("disabled", "", "", "1"), unit("enabled", "", "", "2"), map[string]*rules.Explanation{frag: signed}, nil, false, nil},
+		"masked":                           {"unit", `"a.service"`, unit("enabled", "m", "", "1"), unit("masked", "m", "", "2"), map[string]*rules.Explanation{frag: signed}, nil, false, nil},
+		"new":                              {"unit", `"a.service"`, "", unit("static", "", "", "2"), map[string]*rules.Explanation{frag: signed}, nil, false, signed},
+		"gone":                             {"unit", `"a.service"`, unit("static", "", "", "2"), "", map[string]*rules.Explanation{frag: signed}, nil, false, signed},
+		"a job":                            {"cron", `"/etc/cron.d/a" "root" "x"`, "", `schedule="@daily"`, map[string]*rules.Explanation{"/etc/cron.d/a": signed}, nil, false, signed},
+		"a user":                           {"user", `"a"`, "", `uid="0"`, map[string]*rules.Explanation{"/etc/passwd": signed}, nil, false, nil},
+	} {
+		m := Move{Kind: tt.kind, Key: tt.key}
+		if tt.old != "" {
+			m.Old = []byte(tt.old)
+		}
+		if tt.now != "" {
+			m.New = []byte(tt.now)
+		}
+		got := m.Explain(Files{
+			Said: func(p string) *rules.Explanation { return tt.said[p] },
+			Changed: func(p string) bool {
+				for _, c := range tt.changed {
+					if c == p {
+						return true
+					}
+				}
+				return tt.said[p] != nil
+			},
+			Held: func(string) bool { return !tt.blind },
+		})
+		if got != tt.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	a, b := ShortKey(`cron "/f" "root" "`+long+`1"`), ShortKey(`cron "/f" "root" "`+long+`2"`)
+	if len(a) > maxKey || a == b || ShortKey("k") != "k" {
+		t.Errorf("%d bytes, alike %v", len(a), a == b)
+	}
+	if f, ok := firstQuoted(strings.TrimPrefix(a, "cron ")); !ok || f != "/f" {
+		t.Errorf("%q", f)
+	}
+	v := ShortValue(`a="1" exec="` + long + `1"`)
+	w := ShortValue(`a="1" exec="` + long + `2"`)
+	if list, err := Differ([]byte(v), []byte(w)); err != nil || len(list) != 1 || list[0].Name != "exec" || len(v) > maxValue {
+		t.Errorf("%v, %v", list, err)
+	}
+	many := strings.Repeat(` value="abc"`, 1<<15)[1:]
+	if v := ShortValue(many); len(v) > 2*maxValue || v == ShortValue(many+` value="d"`) {
+		t.Errorf("%d bytes", len(v))
+	}
+	if v := ShortValue(""); v != `present="yes"` {
+		t.Error(v)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"", `a="b"`, `a="b" c=d`, `a="\x1b\u202e"`, `a=" b=`, `=`, `a==`, `a="b"c="d"`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		words, err := parse([]byte(s))
+		if err != nil {
+			return
+		}
+		var b []string
+		for _, w := range words {
+			b = append(b, fmt.Sprintf("%s=%q", w.name, w.value))
+		}
+		again, err := parse([]byte(strings.Join(b, " ")))
+		if err != nil || len(again) != len(words) {
+			t.Fatalf("%q: %v", s, err)
+		}
+		for i := range words {
+			if words[i] != again[i] {
+				t.Fatalf("%q: %+v is not %+v", s, words[i], again[i])
+			}
+		}
+	})
+}
