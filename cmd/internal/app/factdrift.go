@@ -59,11 +59,10 @@ func (c *check) holdFacts(ctx context.Context) error {
 		}
 		return nil
 	}
-	var secret []byte
+	h := c.hostFacts(nil)
 	if c.o.Baseline == "" { // digests of an export are made with a key that stayed there
-		secret = c.secret()
+		h.secret = c.secret()
 	}
-	h := c.driftFacts(secret)
 	for _, d := range driftKinds() {
 		if c.update != nil && !slices.Contains(updateKinds, d.name) {
 			continue

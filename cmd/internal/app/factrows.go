@@ -19,7 +19,6 @@ import (
 	"intact/report"
 	"intact/rules"
 	"intact/rules/drift"
-	"intact/rules/facts"
 	"intact/rules/facts/units"
 	"intact/scanner/digest"
 )
@@ -112,11 +111,6 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 	return k
 }
 
-// driftFacts are the facts that rows of drift are made of.
-func (s *session) driftFacts(secret []byte) *hostFacts {
-	return &hostFacts{host: facts.Host{Root: s.root, Live: s.root.Live()}, now: s.env.Now(), secret: secret, ring: s.pinnedRing, owners: s.owners}
-}
-
 // factRows are the rows of a new baseline. Another policy accepts no change of
 // what from, the generation that is adopted, knows; a kind that it does not know
 // is learned.
@@ -131,7 +125,8 @@ func (s *session) factRows(ctx context.Context, from *baseline.Generation) (rows
 	if err != nil {
 		return nil, err
 	}
-	h := s.driftFacts(secret)
+	h := s.hostFacts(nil)
+	h.secret = secret
 	for _, d := range driftKinds() {
 		k := old[d.name]
 		if k == nil || !k.known() {
