@@ -269,6 +269,7 @@ func (t *text) rest() error {
 		}
 		t.heading("Not verified, but accepted so with the baseline, %s%s", plural(t.knownGaps, "known gap"), end)
 	}
+	lacking := map[string]int64{} // rules by what the host does not have
 	known, rule, skip, note := t.list(t.knownGaps, listLimit), t.list(t.rules, listLimit), t.list(t.skips, skipLimit), t.list(t.notes, listLimit)
 	var begun byte
 	head := func(kind byte, format string, args ...any) {
@@ -277,13 +278,31 @@ func (t *text) rest() error {
 			t.heading(format, args...)
 		}
 	}
+	lacks := func() {
+		if len(lacking) > 0 {
+			head('r', "Rules without an answer:")
+			rule(lackWords(lacking))
+			clear(lacking)
+		}
+	}
+	defer lacks()
 	return t.records(nil, func(r *Record) {
+		if r.Rule == nil && r.Gap == nil {
+			lacks()
+		}
 		switch {
 		case r.Gap != nil && r.Gap.Known && t.listsKnown():
 			known(gapLine(r.Gap))
+		case r.Rule != nil && r.Rule.Verdict == "waived":
+			head('w', "Waived, no findings until then:")
+			rule(ruleLine(r.Rule))
 		case r.Rule != nil:
-			head('r', "Rules without an answer, %s:", group(t.rules))
-			rule(fmt.Sprintf("%s %s: %s: %s", Escape(r.Rule.Set), Escape(r.Rule.Rule), Escape(r.Rule.Verdict), Prose(r.Rule.Reason)))
+			if !t.Verbose && r.Rule.lacks() {
+				lacking[r.Rule.Reason]++
+				return
+			}
+			head('r', "Rules without an answer:")
+			rule(ruleLine(r.Rule))
 		case r.Skip != nil:
 			head('s', "Passed over because of their file-system type, %s:", plural(t.skips, "mount"))
 			skip(fmt.Sprintf("%s (%s)", Escape(r.Skip.Path), Escape(r.Skip.FSType)))

@@ -45,6 +45,9 @@ func (t *text) facts() {
 	if h.Kind != KindDiff {
 		t.fact("extent", read)
 	}
+	if p := t.t.Posture; p != nil && p.Rules > 0 {
+		t.posture(p)
+	}
 	if l := t.t.Second; l != nil {
 		t.fact("second", l.words())
 	}

@@ -63,12 +63,17 @@ func verdictWords(h Header, t Trailer) string {
 		because(&b, ": ", t.Reason)
 		switch {
 		case found && h.Kind == KindInit:
-			fmt.Fprintf(&b, "; %s that no package vouches for (%s)", plural(c.Total(), "file"), bySeverity(c))
+			if files := t.Posture.without(c); files.Total() > 0 {
+				fmt.Fprintf(&b, "; %s that no package vouches for (%s)", plural(files.Total(), "file"), bySeverity(files))
+			}
 		case found:
 			b.WriteString("; " + findingWords(h, c) + " below the threshold")
 		}
 		if c.KnownGaps > 0 {
 			b.WriteString(", " + plural(c.KnownGaps, "known gap"))
+		}
+		if n := t.Posture.stands(); n > 0 {
+			b.WriteString("; " + plural(n, "finding") + " standing")
 		}
 		if t.Second != nil {
 			b.WriteString("; " + t.Second.words())
@@ -107,6 +112,9 @@ func verdictWords(h Header, t Trailer) string {
 	}
 	if t.Second != nil {
 		b.WriteString("; " + t.Second.words())
+	}
+	if n := t.Posture.stands(); n > 0 {
+		b.WriteString("; " + plural(n, "finding") + " standing")
 	}
 	return b.String()
 }

@@ -248,6 +248,19 @@ func (b *Book) compile(r *Rule) *program {
 // Rule returns the rule with an id, nil if there is none.
 func (b *Book) Rule(id string) *Rule { return b.byID[id] }
 
+// Shipped is the rule as it came with the program or its file, without what a
+// site file changed.
+func (r *Rule) Shipped() *Rule { return r.shipped() }
+
+// Replace puts another rule, of the same id, in the place of one of the book.
+func (b *Book) Replace(r *Rule) {
+	for i, old := range b.Rules {
+		if old.ID == r.ID {
+			b.Rules[i], b.byID[r.ID] = r, r
+		}
+	}
+}
+
 // Sets returns the names of all sets.
 func (b *Book) Sets() (out []string) {
 	for _, r := range b.Rules {

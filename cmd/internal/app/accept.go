@@ -22,6 +22,7 @@ type AcceptOptions struct {
 	Paths    []string // patterns of the policy language
 	Packages []string // patterns of names of packages
 	Facts    []string // patterns of kinds and keys of facts
+	Rules    []string // GLOB or GLOB=SUBJECT: findings of rules that shall stand
 	Reason   string
 	DryRun   bool
 	Rebase   bool   // drop what the baseline has another value of by now
@@ -36,13 +37,13 @@ type AcceptOptions struct {
 // Accept moves what a check reported, exactly that and never what is on the
 // disk now, into a new generation.
 func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
-	n := count(o.All, len(o.Paths)+len(o.Packages)+len(o.Facts) > 0, o.Explained || o.Attributed)
+	n := count(o.All, len(o.Paths)+len(o.Packages)+len(o.Facts)+len(o.Rules) > 0, o.Explained || o.Attributed)
 	ask := n == 0
 	if _, _, ok := e.terminals(); ask && !ok {
-		return Outcome{}, usageError("accept: say what: --explained, --attributed, --path GLOB, --package NAME, --fact GLOB or --all; a review needs a terminal")
+		return Outcome{}, usageError("accept: say what: --explained, --attributed, --path GLOB, --package NAME, --fact GLOB, --rule GLOB or --all; a review needs a terminal")
 	}
 	if n > 1 {
-		return Outcome{}, usageError("accept: --all, --path or --package or --fact, and --explained or --attributed exclude each other")
+		return Outcome{}, usageError("accept: --all, --path, --package, --fact or --rule, and --explained or --attributed exclude each other")
 	}
 	if o.Export != "" && (o.DryRun || o.SignWith != "") {
 		return Outcome{}, usageError("accept: --export goes without --dry-run and --sign-with: the operator signs elsewhere")
@@ -57,6 +58,9 @@ func Accept(ctx context.Context, e *Env, o AcceptOptions) (Outcome, error) {
 	defer s.close()
 	a := &accept{session: s, o: o, ask: ask}
 	if err := packageNames(o.Packages); err != nil {
+		return Outcome{}, err
+	}
+	if a.rules, err = ruleChoices(o.Rules); err != nil {
 		return Outcome{}, err
 	}
 	if err := factGlobs(o.Facts); err != nil {
@@ -88,8 +92,9 @@ type accept struct {
 	stale    *stale   // what --rebase drops, nil without
 	stays    []string // why, for people
 
-	reviewed *reviewed // nil but behind a review
-	auto     *upgrades // nil but where nobody is asked
+	rules    []ruleChoice // of Rules
+	reviewed *reviewed    // nil but behind a review
+	auto     *upgrades    // nil but where nobody is asked
 
 	by statement.Authority
 

@@ -99,6 +99,10 @@ func (k *asked) row(c diff.RowChange) error {
 		if _, err := shownFact(c); err != nil {
 			return fmt.Errorf("%w: fact: %w", baseline.ErrRequest, err)
 		}
+	case rowStanding:
+		if _, err := shownStanding(c); err != nil {
+			return fmt.Errorf("%w: %w", baseline.ErrRequest, err)
+		}
 	case rowGap:
 		if _, _, err := entry.ParseKey(c.Key); err != nil {
 			return fmt.Errorf("%w: gap: %w", baseline.ErrRequest, err)
@@ -230,6 +234,9 @@ func shownRow(r diff.RowChange, pkgs map[string]rules.Finding) (f rules.Finding,
 		return shownManifest(r), nil, nil
 	case rowPackage:
 		return pkgs[string(r.Key)], nil, nil // it was read when it came
+	case rowStanding:
+		f, _ = shownStanding(r) // likewise
+		return f, nil, nil
 	case rowFact:
 		f, _ = shownFact(r) // likewise
 		return f, nil, nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"intact/baseline"
@@ -124,6 +123,8 @@ type check struct {
 	explain *explaining
 	byPackages
 	facts    byFacts
+	ruled    byRules
+	known    *hostFacts
 	pending  *pendingJudge
 	saved    digest.Digest // the pending set
 	windows  windowMarks
@@ -152,20 +153,8 @@ func (c *check) options() (err error) {
 			return usageError("--expect-root: %w", err)
 		}
 	}
-	c.sets = map[string]bool{}
-	for _, n := range setNames {
-		c.sets[n] = len(c.o.Only) == 0 || slices.Contains(c.o.Only, n)
-	}
-	for _, n := range append(slices.Clone(c.o.Only), c.o.Skip...) {
-		if !slices.Contains(setNames[:], n) {
-			return usageError("there is no rule set %q: want one of %v", n, setNames)
-		}
-	}
-	for _, n := range c.o.Skip {
-		if slices.Contains(c.o.Only, n) {
-			return usageError("rule set %q is in --only and in --skip", n)
-		}
-		c.sets[n] = false
+	if err := c.chooseSets(); err != nil {
+		return err
 	}
 	if err := c.left(); err != nil {
 		return err
@@ -205,6 +194,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer c.gen.Close()
+	if err := c.readRules(); err != nil {
+		return Outcome{}, err
+	}
 	kind, scope := c.what()
 	if c.o.NoState && c.root.Live() {
 		c.remark(namespaceNotes("/proc")...)

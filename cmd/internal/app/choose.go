@@ -222,6 +222,12 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	}
 	var out []diff.RowChange
 	for _, r := range list {
+		if r.Kind == rowStanding {
+			if a.takesStanding(r.RowChange) {
+				out = append(out, r.RowChange)
+			}
+			continue
+		}
 		if r.Kind == rowFact {
 			take, err := a.takesFact(r)
 			if err != nil {

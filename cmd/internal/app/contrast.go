@@ -195,6 +195,10 @@ func (c *contrast) rowFinding(r diff.RowChange) (rules.Finding, bool) {
 		if f, ok := c.packages[string(r.Key)]; ok {
 			return f, true
 		}
+	case rowStanding:
+		if f, err := shownStanding(r); err == nil {
+			return f, true
+		}
 	case rowFact:
 		if sisters && r.Old != nil && r.New != nil && bytes.Equal(withoutDigest(r.Old), withoutDigest(r.New)) {
 			return rules.Finding{}, false // each host has its own key of digests

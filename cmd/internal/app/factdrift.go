@@ -59,10 +59,7 @@ func (c *check) holdFacts(ctx context.Context) error {
 		}
 		return nil
 	}
-	h := c.hostFacts(nil)
-	if c.o.Baseline == "" { // digests of an export are made with a key that stayed there
-		h.secret = c.secret()
-	}
+	h := c.theFacts()
 	for _, d := range driftKinds() {
 		if c.update != nil && !slices.Contains(updateKinds, d.name) {
 			continue
@@ -250,9 +247,10 @@ func printable(f *rules.Finding) {
 	}
 }
 
-// writeUnsaid writes which kinds could not be compared.
+// writeUnsaid writes which kinds could not be compared, and what rules say that is
+// no finding.
 func (c *check) writeUnsaid() error {
-	for _, r := range c.facts.unsaid {
+	for _, r := range slices.Concat(c.facts.unsaid, c.ruled.records) {
 		if err := c.paper.w.Rule(r); err != nil {
 			return err
 		}

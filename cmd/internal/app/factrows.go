@@ -114,19 +114,13 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 // factRows are the rows of a new baseline. Another policy accepts no change of
 // what from, the generation that is adopted, knows; a kind that it does not know
 // is learned.
-func (s *session) factRows(ctx context.Context, from *baseline.Generation) (rows []diff.Row, err error) {
+func (s *session) factRows(ctx context.Context, h *hostFacts, from *baseline.Generation) (rows []diff.Row, err error) {
 	old := map[string]*kindRows{}
 	if from != nil {
 		if old, err = factsOf(from); err != nil {
 			return nil, err
 		}
 	}
-	secret, err := s.makeSecret()
-	if err != nil {
-		return nil, err
-	}
-	h := s.hostFacts(nil)
-	h.secret = secret
 	for _, d := range driftKinds() {
 		k := old[d.name]
 		if k == nil || !k.known() {

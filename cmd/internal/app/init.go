@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"intact/baseline"
 	"intact/baseline/diff"
@@ -28,6 +29,7 @@ type InitOptions struct {
 	Output   Output
 
 	against *contrast // with the export of Compare, nil without
+	rules   *stands   // of the new baseline, nil without
 	adopt   *check    // its generation must be found unchanged where both policies select
 }
 
@@ -85,6 +87,10 @@ func Init(ctx context.Context, e *Env, o InitOptions) (Outcome, error) {
 
 func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin string, o InitOptions) (out Outcome, err error) {
 	sc, err := s.scope(pol, pol, nil, true)
+	if err != nil {
+		return out, err
+	}
+	judge, err := s.readFirstRules(origin)
 	if err != nil {
 		return out, err
 	}
@@ -151,7 +157,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	}
 	var known []diff.Row
 	if origin == originConfig {
-		if known, err = s.knownRows(ctx, o.adopt); err != nil {
+		if known, o.rules, err = s.knownRows(ctx, o.adopt, judge, p.head.Started); err != nil {
 			return out, err
 		}
 	}
@@ -178,17 +184,30 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 
 // knownRows are the rows about the host besides its files. Those of the generation
 // that is adopted, nil if there is none, stay as they are.
-func (s *session) knownRows(ctx context.Context, adopt *check) ([]diff.Row, error) {
+func (s *session) knownRows(ctx context.Context, adopt *check, judge *firstRules, now time.Time) ([]diff.Row, *stands, error) {
 	var from *baseline.Generation
 	if adopt != nil {
 		from = adopt.gen
 	}
 	installed, err := s.carriedPackages(ctx, from)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	facts, err := s.factRows(ctx, from)
-	return slices.Concat(installed, facts), err
+	secret, err := s.makeSecret()
+	if err != nil {
+		return nil, nil, err
+	}
+	h := s.hostFacts(judge.waivers)
+	h.secret = secret
+	facts, err := s.factRows(ctx, h, from)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := s.firstStands(ctx, judge, h, from, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	return slices.Concat(installed, facts, st.rows), st, nil
 }
 
 func (s *session) note(reportID, reason string, by statement.Authority) statement.Note {
@@ -225,10 +244,16 @@ func (s *session) initReport(ctx context.Context, p *paper, sc *scope, st scanne
 			return Outcome{}, err
 		}
 	}
+	if err := o.rules.emitFindings(p, &t); err != nil {
+		return Outcome{}, err
+	}
 	for _, g := range list {
 		if err := p.w.Gap(gapRecord(g, true, 0)); err != nil {
 			return Outcome{}, err
 		}
+	}
+	if err := o.rules.emitRecords(p); err != nil {
+		return Outcome{}, err
 	}
 	if err := s.remarks(p, sc, st); err != nil {
 		return Outcome{}, err

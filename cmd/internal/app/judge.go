@@ -32,6 +32,9 @@ func (c *check) judge(ctx context.Context) error {
 		return err
 	}
 	c.judgePackages()
+	if err := c.judgeRules(ctx); err != nil {
+		return err
+	}
 	if err := c.tell(ctx); err != nil {
 		return err
 	}
@@ -60,7 +63,7 @@ func (c *check) judge(ctx context.Context) error {
 			return fmt.Errorf("judge %s: %w", name, err)
 		}
 	}
-	return nil
+	return c.emitRules()
 }
 
 // allTold makes sure that no change was passed over in silence, whatever the
@@ -187,6 +190,7 @@ func (c *check) finish(ctx context.Context) error {
 	if err := c.writeUnsaid(); err != nil {
 		return err
 	}
+	c.required()
 	if err := c.remarks(c.paper, c.scope, c.stats); err != nil {
 		return err
 	}
@@ -215,6 +219,9 @@ func (c *check) finish(ctx context.Context) error {
 	n.Skipped, n.Bytes = int64(len(c.stats.Skipped)), c.stats.Bytes
 	if c.newGaps > 0 {
 		c.out.Add(ExitIncomplete)
+	}
+	if c.ruled.book != nil {
+		t.Posture = &c.ruled.tally
 	}
 	c.out.done = true
 	switch total := c.paper.w.Tally().Total(); {

@@ -183,7 +183,7 @@ func (p *pendingJudge) close() {
 // pendingRows are the rows to keep: changed ones, and the history of findings
 // that have no row.
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
-	list := c.rows
+	list := slices.Concat(c.rows, c.ruled.rows)
 	for _, f := range slices.Concat(c.drift, c.trusts, c.pkgs, c.look.found()) {
 		if f.Rule == "trust.self" || f.Subject.Kind == rowPackage && f.Rule != "pkg.unreadable" {
 			continue // it has a row
@@ -214,6 +214,9 @@ func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if id, ok := c.facts.ids[findingSubject(f)]; ok && f.Set == drift.Name {
 		t, ok := c.pending.rows[id]
 		return t, ok
+	}
+	if t, ok := c.ruled.seen[ruleSubject(f)]; ok {
+		return t, true
 	}
 	for _, kind := range []string{rowMount, rowAlias, rowState, rowSelf, rowPackage} {
 		for _, r := range c.rows {

@@ -19,6 +19,7 @@ func (p *program) acceptCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "path", Usage: "what was reported of paths that match `GLOB`, a pattern of the policy; critical findings too"},
 			&cli.StringSliceFlag{Name: "package", Usage: "what was reported of packages whose `NAME`, or name:architecture, matches; as in a shell"},
 			&cli.StringSliceFlag{Name: "fact", Usage: "what was reported of users, listeners, units and the like whose kind and key match `GLOB`; critical findings too"},
+			&cli.StringSliceFlag{Name: "rule", Usage: "let findings of rules whose id matches `GLOB`, or GLOB=SUBJECT, stand: told no more while their evidence is the same"},
 			&cli.StringFlag{Name: "reason", Usage: "why: mandatory"},
 			&cli.BoolFlag{Name: "rebase", Usage: "leave what the baseline has another value of by now, list it, and accept the rest"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would be accepted, write nothing"}, signWith,
@@ -45,7 +46,7 @@ func (p *program) accept(c *cli.Context) (app.Outcome, error) {
 		return app.ApplyApproval(p.ctx, &p.env, c.String("apply"))
 	}
 	return app.Accept(p.ctx, &p.env, app.AcceptOptions{
-		Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Packages: c.StringSlice("package"), Facts: c.StringSlice("fact"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"), SignWith: c.String("sign-with"),
+		Report: c.String("report"), All: c.Bool("all"), Paths: c.StringSlice("path"), Packages: c.StringSlice("package"), Facts: c.StringSlice("fact"), Rules: c.StringSlice("rule"), Reason: c.String("reason"), DryRun: c.Bool("dry-run"), SignWith: c.String("sign-with"),
 		Export: c.String("export"), Rebase: c.Bool("rebase"), Explained: c.Bool("explained"), Attributed: c.Bool("attributed"),
 	})
 }
@@ -62,7 +63,7 @@ func acceptFlags(c *cli.Context) error {
 		approve, apply bool // whether it goes with them
 		alone          bool // or without both
 	}{
-		{"report", false, false, true}, {"all", false, false, true}, {"explained", false, false, true}, {"attributed", false, false, true}, {"path", false, false, true}, {"package", false, false, true}, {"fact", false, false, true}, {"export", false, false, true}, {"rebase", false, false, true},
+		{"report", false, false, true}, {"all", false, false, true}, {"explained", false, false, true}, {"attributed", false, false, true}, {"path", false, false, true}, {"package", false, false, true}, {"fact", false, false, true}, {"rule", false, false, true}, {"export", false, false, true}, {"rebase", false, false, true},
 		{"reason", true, false, true}, {"dry-run", true, false, true}, {"sign-with", true, false, true},
 		{"output", true, false, false}, {"expect-root", true, false, false},
 	} {

@@ -1,0 +1,415 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/report"
+	"intact/rules"
+	"intact/rules/drift"
+	"intact/rules/posture"
+)
+
+// rowStanding is the kind of the rows about findings of rules that people have
+// seen. Key: the id of the rule and the name of the subject with NUL between;
+// value: words, digest=… of the evidence, severity=… and since=RFC 3339.
+const rowStanding = "standing"
+
+// maxStanding bounds the key of such a row. What has a longer name never stands.
+const maxStanding = 16 << 10
+
+// postureWord stands in --only and --skip for all sets but those about files and
+// about the program itself.
+const postureWord = "posture"
+
+// ruleSets are those that come with the program. A site may have more.
+var ruleSets = []string{"fim", "net", "ssh", "svc", "upd"}
+
+// byRules is what a check keeps of rules.
+type byRules struct {
+	book    *posture.Book
+	waivers *posture.Waivers
+	sets    []string // that were asked for, nil: all
+
+	found   []rules.Finding
+	stands  map[string]bool // of found: by ruleSubject, those that are only named again
+	records []report.Rule
+	rows    []diff.RowChange
+	seen    map[string]time.Time // pending findings: since when
+	tally   report.Posture
+}
+
+// chooseSets puts the sets of --only and --skip in force. The names of rule files
+// of a site are known only when those were read.
+func (c *check) chooseSets() error {
+	c.sets = map[string]bool{}
+	named := func(list []string, n string) bool {
+		return slices.Contains(list, n) || n == drift.Name && slices.Contains(list, postureWord)
+	}
+	for _, n := range setNames {
+		c.sets[n] = (len(c.o.Only) == 0 || named(c.o.Only, n)) && !named(c.o.Skip, n)
+	}
+	known := slices.Concat(setNames[:], []string{postureWord}, ruleSets)
+	for _, n := range slices.Concat(c.o.Only, c.o.Skip) {
+		if slices.Contains(known, n) || n != "" && len(c.o.Paths) == 0 && strings.Trim(n, "abcdefghijklmnopqrstuvwxyz0123456789-_") == "" && c.cfgErr == nil && c.siteSet(n) {
+			continue
+		}
+		return usageError("there is no rule set %q: want one of %v", n, known)
+	}
+	for _, n := range c.o.Skip {
+		if slices.Contains(c.o.Only, n) {
+			return usageError("rule set %q is in --only and in --skip", n)
+		}
+	}
+	return nil
+}
+
+// siteSet reports whether rule files of the site have a set.
+func (c *check) siteSet(name string) bool {
+	b, _, err := c.book()
+	return err == nil && slices.Contains(b.Sets(), name)
+}
+
+// theFacts are those of this check, each read once.
+func (c *check) theFacts() *hostFacts {
+	if c.known == nil {
+		c.known = c.hostFacts(c.ruled.waivers)
+		if c.o.Baseline == "" { // digests of an export are made with a key that stayed there
+			c.known.secret = c.secret()
+		}
+	}
+	return c.known
+}
+
+// wantsRules reports whether any set of rules is asked for.
+func (c *check) wantsRules() bool {
+	if len(c.o.Paths) > 0 || c.update != nil {
+		return false
+	}
+	if len(c.o.Only) == 0 {
+		return !slices.Contains(c.o.Skip, postureWord)
+	}
+	return slices.ContainsFunc(c.o.Only, func(n string) bool { return n == postureWord || !slices.Contains(setNames[:], n) })
+}
+
+// readRules reads the book before anything is scanned. What is wrong with files
+// of the site ends no check: the rules of the program judge, and it exits 2.
+func (c *check) readRules() error {
+	c.ruled.seen, c.ruled.stands = map[string]time.Time{}, map[string]bool{}
+	if !c.wantsRules() || !c.ofConfiguration() {
+		return nil
+	}
+	b, w, err := c.book()
+	if err != nil {
+		c.env.warn("%v", err)
+		c.out.Add(ExitUsage)
+		c.remark("files of rules or waivers are wrong: the rules of the program were judged alone, and nothing is waived")
+		var problems []posture.Problem
+		if b, problems, err = posture.Load(posture.Sources{Kinds: factKinds(), Builtin: posture.Builtin()}); err != nil || posture.Fatal(problems) {
+			return fmt.Errorf("rules of the program: %v, %v", err, problems)
+		}
+		w = nil
+	}
+	known := b.Sets()
+	for _, n := range slices.Concat(c.o.Only, c.o.Skip) {
+		if n != postureWord && !slices.Contains(setNames[:], n) && !slices.Contains(known, n) {
+			return usageError("there is no rule set %q: want one of %v", n, slices.Concat(setNames[:], []string{postureWord}, known))
+		}
+	}
+	all := len(c.o.Only) == 0 || slices.Contains(c.o.Only, postureWord)
+	if !all || len(c.o.Skip) > 0 {
+		c.ruled.sets = slices.DeleteFunc(known, func(n string) bool {
+			return !all && !slices.Contains(c.o.Only, n) || slices.Contains(c.o.Skip, n)
+		})
+	}
+	if c.ruled.sets == nil || len(c.ruled.sets) > 0 {
+		c.ruled.book, c.ruled.waivers = b, w
+	}
+	return nil
+}
+
+// ofConfiguration reports whether the baseline was made by the configured policy
+// and knows of facts. One of named paths is about these alone.
+func (c *check) ofConfiguration() bool {
+	of, err := c.gen.Rows(rowOrigin)
+	if err != nil || len(of) != 1 || string(of[0].Value) != originConfig {
+		return false
+	}
+	heads, err := c.gen.Rows(rowFacts)
+	return err == nil && len(heads) > 0
+}
+
+// judgeRules judges the host by the rules in force.
+func (c *check) judgeRules(ctx context.Context) error {
+	r := &c.ruled
+	if r.book == nil {
+		return nil
+	}
+	if err := c.narrowedRules(); err != nil {
+		return err
+	}
+	old, err := c.gen.Rows(rowStanding)
+	if err != nil {
+		return err
+	}
+	for id, since := range c.pending.rows {
+		if rest, ok := strings.CutPrefix(id, rowStanding+"\x00"); ok {
+			if k := strings.LastIndex(rest, " since="); k >= 0 {
+				r.seen[rest[:k]] = since
+			}
+		}
+	}
+	was := byKey(old)
+	in := posture.Input{Facts: c.theFacts(), Live: c.root.Live(), Profile: c.cfg.Posture.Profile, Sets: r.sets, Now: c.env.Now(),
+		Waivers: posture.NewCover(r.waivers, c.env.Now()), Standing: posture.NewStanding(shownOf(old), c.lastFull())}
+	return r.book.Judge(ctx, in, func(res posture.Result) error {
+		if res.Rule == nil && r.sets != nil {
+			return nil // waivers are not used up by a part of the rules
+		}
+		c.takeResult(&res, was)
+		return nil
+	})
+}
+
+// takeResult keeps what a rule said.
+func (c *check) takeResult(res *posture.Result, was map[string][]byte) {
+	r := &c.ruled
+	tally(res, &r.tally)
+	r.records = append(r.records, recordsOf(res)...)
+	for i := range res.Subjects {
+		s := &res.Subjects[i]
+		if s.Verdict != posture.Fail {
+			continue
+		}
+		if s.Stands() {
+			r.tally.Standing[min(s.Finding.Severity, rules.Critical)]++
+			if r.tally.Since.IsZero() || s.Standing.Before(r.tally.Since) {
+				r.tally.Since = s.Standing
+			}
+			if s.Named || c.cfg.Posture.Strict {
+				r.stands[ruleSubject(&s.Finding)] = true
+				s.Finding.FirstSeen = s.Standing
+				r.found = append(r.found, s.Finding)
+			}
+			continue
+		}
+		r.found = append(r.found, s.Finding)
+		row := standingRow(res.ID, s)
+		if row.Key == nil {
+			continue
+		}
+		head, _, _ := bytes.Cut(row.Value, []byte(" since="))
+		id := string(row.Key) + "\x00" + string(head)
+		since, ok := r.seen[id]
+		if !ok {
+			since = c.paper.head.Started
+		}
+		row.Value = appendSince(head, since)
+		r.rows = append(r.rows, diff.RowChange{Kind: rowStanding, Key: row.Key, Old: was[string(row.Key)], New: row.Value})
+		if ok {
+			r.seen[ruleSubject(&s.Finding)] = since
+		} else {
+			delete(r.seen, ruleSubject(&s.Finding))
+		}
+	}
+}
+
+func ruleSubject(f *rules.Finding) string { return "rule\x00" + f.Rule + "\x00" + f.Subject.Name }
+
+func appendSince(head []byte, since time.Time) []byte {
+	return append(slices.Clone(head), " since="+since.UTC().Format(time.RFC3339Nano)...)
+}
+
+// standingRow is the row of a failing subject, with an empty key where its name
+// is too long.
+func standingRow(rule string, s *posture.Subject) (r diff.Row) {
+	key := rule + "\x00" + s.Name
+	if len(key) > maxStanding || s.Digest == "" {
+		return r
+	}
+	head := []byte("digest=" + s.Digest + " severity=" + s.Finding.Severity.String())
+	return diff.Row{Kind: rowStanding, Key: []byte(key), Value: head}
+}
+
+// shownOf reads the rows of a baseline. What cannot be read does not stand.
+func shownOf(rows []diff.Row) (out []posture.Shown) {
+	for _, r := range rows {
+		rule, subject, ok := strings.Cut(string(r.Key), "\x00")
+		w := words(r.Value)
+		since, err := time.Parse(time.RFC3339Nano, w["since"])
+		if ok && err == nil {
+			out = append(out, posture.Shown{Rule: rule, Subject: subject, Digest: w["digest"], Since: since})
+		}
+	}
+	return out
+}
+
+// tally adds a result to the figures.
+func tally(res *posture.Result, to *report.Posture) {
+	for i := range res.Subjects {
+		if res.Subjects[i].Verdict == posture.Waived {
+			to.Waived++
+		}
+	}
+	if res.Rule == nil {
+		return
+	}
+	to.Rules++
+	switch res.Verdict {
+	case posture.NotApplicable:
+	case posture.Unknown, posture.Error:
+		to.Unknown++
+	default:
+		to.Known++
+	}
+}
+
+// recordsOf are what a rule said that is no finding: that it has no verdict, or
+// none about some, and what is waived.
+func recordsOf(res *posture.Result) (out []report.Rule) {
+	say := func(v posture.Verdict, reason string) {
+		out = append(out, report.Rule{Set: res.Set, Rule: res.ID, Verdict: string(v), Reason: report.Prose(reason)})
+	}
+	open := false
+	for i := range res.Subjects {
+		s := &res.Subjects[i]
+		switch s.Verdict {
+		case posture.Waived:
+			say(posture.Waived, report.Escape(s.Name)+": "+s.Reason)
+		case posture.Unknown, posture.Error:
+			if !open {
+				say(s.Verdict, report.Escape(s.Name)+": "+s.Reason)
+			}
+			open = true
+		}
+	}
+	switch {
+	case open:
+	case res.Verdict == posture.Unknown, res.Verdict == posture.Error:
+		say(res.Verdict, cmp.Or(res.Reason, "it says nothing"))
+	case res.Partial != "":
+		say(posture.Unknown, res.Partial)
+	}
+	return out
+}
+
+// lastFull is when the last run over the whole policy began, zero where none is
+// known.
+func (c *check) lastFull() (last time.Time) {
+	if c.o.NoState {
+		return last
+	}
+	list, err := c.archive().List()
+	if err != nil {
+		return last
+	}
+	for i, tries := len(list)-1, 0; i >= 0 && tries < 20; i-- {
+		switch list[i].Kind {
+		case report.KindCheck, report.KindImage, report.KindInit:
+		default:
+			continue
+		}
+		tries++
+		if h, _, err := list[i].Ends(); err == nil && h.Scope == report.ScopeFull && h.Root == c.root.HostPath() {
+			return h.Started
+		}
+	}
+	return last
+}
+
+// emitRules writes the findings of rules. Those that stand are no new ones, and
+// count only where the configuration is strict.
+func (c *check) emitRules() error {
+	for _, f := range c.ruled.found {
+		if !c.ruled.stands[ruleSubject(&f)] {
+			if err := c.emit(f); err != nil {
+				return err
+			}
+			continue
+		}
+		f.New = false
+		f.Reasons = append(slices.Clone(f.Reasons), "stands: it was shown before, and its evidence is the same")
+		if c.cfg.Posture.Strict && f.Severity >= c.failOn {
+			c.out.Add(ExitFindings)
+		}
+		if err := c.paper.w.Finding(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// required makes the run incomplete where a rule that must have a verdict has
+// none.
+func (c *check) required() {
+	for _, q := range c.cfg.Require {
+		for _, r := range slices.Concat(c.facts.unsaid, c.ruled.records) {
+			if r.Rule == q.Rule && r.Verdict != string(posture.Waived) {
+				c.out.Add(ExitIncomplete)
+				c.remark(fmt.Sprintf("required rule %s has no verdict: %s", report.Escape(q.Rule), r.Verdict))
+				break
+			}
+		}
+	}
+}
+
+// shownStanding is how a row of that kind is told: it is about to be no news any
+// more.
+func shownStanding(r diff.RowChange) (f rules.Finding, err error) {
+	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
+	v := r.New
+	f.Change, f.Reasons = "added", []string{"fails, and would stand from now on: no check would tell of it while its evidence is the same"}
+	switch {
+	case r.New == nil:
+		v, f.Change, f.Reasons = r.Old, "removed", []string{"would be told again if it failed"}
+	case r.Old != nil:
+		f.Change = "changed"
+	}
+	w := words(v)
+	s, bad := rules.ParseSeverity(w["severity"])
+	if !ok || bad != nil || !strings.HasPrefix(w["digest"], "blake3:") {
+		return f, fmt.Errorf("%w: row of standing %q", baseline.ErrDamaged, r.Key)
+	}
+	f.Set, _, _ = strings.Cut(rule, ".")
+	f.Rule, f.Severity, f.RawSeverity = rule, s, s
+	f.Subject = rules.Subject{Kind: rowStanding, Name: subject}
+	return f, nil
+}
+
+// ruleChoice is one --rule GLOB[=SUBJECT].
+type ruleChoice struct{ rule, subject string }
+
+func ruleChoices(args []string) (out []ruleChoice, err error) {
+	for _, a := range args {
+		rule, subject, named := strings.Cut(a, "=")
+		if !named {
+			subject = "*"
+		}
+		for _, g := range []string{rule, subject} {
+			if why := posture.BadGlob(g); why != "" {
+				return nil, usageError("accept: --rule: %q is no pattern: %s", a, why)
+			}
+		}
+		out = append(out, ruleChoice{rule, subject})
+	}
+	return out, nil
+}
+
+// takesStanding reports whether a failing subject is selected. Nothing but its
+// own name ever does that.
+func (a *accept) takesStanding(r diff.RowChange) bool {
+	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
+	for _, c := range a.rules {
+		if ok && posture.Match(c.rule, rule) && posture.Match(c.subject, subject) {
+			return true
+		}
+	}
+	return false
+}
