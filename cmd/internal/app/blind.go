@@ -89,6 +89,13 @@ func (c *check) blind(ctx context.Context, t *report.Trailer) error {
 			return err
 		}
 	}
+	judged, fault := c.blindRules(ctx)
+	if fault != nil {
+		return fault
+	}
+	if err := judged.emitFindings(c.paper, t); err != nil {
+		return err
+	}
 	n := &t.Counts
 	for _, g := range gaps.sorted() {
 		if g.Attrs == 0 {
@@ -107,6 +114,9 @@ func (c *check) blind(ctx context.Context, t *report.Trailer) error {
 	n.Unverified += sink.entries.Load()
 	n.Selected = n.Unverified
 	n.Skipped, n.Bytes = int64(len(st.Skipped)), st.Bytes
+	if err := judged.emitRecords(c.paper); err != nil {
+		return err
+	}
 	if err == nil {
 		c.remark(fmt.Sprintf("nothing was compared; what is there was scanned: %s", sink.words()))
 	} else {

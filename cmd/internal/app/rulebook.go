@@ -215,6 +215,39 @@ func (st *stands) emitRecords(p *paper) error {
 	return nil
 }
 
+// blindRules judges the host by the rules where no baseline can be trusted: none
+// of them is waived, and nothing stands. Nil: they were not asked for.
+func (c *check) blindRules(ctx context.Context) (*stands, error) {
+	if !c.wantsRules() || ctx.Err() != nil {
+		return nil, nil
+	}
+	b, _, err := c.bookAnyway()
+	if err != nil {
+		return nil, err
+	}
+	out := &stands{}
+	in := posture.Input{Facts: c.hostFacts(nil), Live: c.root.Live(), Profile: c.cfg.Posture.Profile, Sets: c.setsOf(b), Now: c.env.Now()}
+	err = b.Judge(ctx, in, func(r posture.Result) error {
+		out.take(&r)
+		return nil
+	})
+	if ctx.Err() != nil {
+		err = nil // what was judged until then is told
+	}
+	return out, err
+}
+
+// take keeps what a rule says.
+func (st *stands) take(r *posture.Result) {
+	tally(r, &st.tally)
+	st.records = append(st.records, recordsOf(r)...)
+	for i := range r.Subjects {
+		if x := &r.Subjects[i]; x.Verdict == posture.Fail {
+			st.found = append(st.found, x.Finding)
+		}
+	}
+}
+
 // firstStands judges the host for a new baseline: what fails now stands. from, the
 // generation that is adopted, nil if there is none, says what stood before:
 // another policy makes nothing stand.
@@ -244,14 +277,12 @@ func (s *session) firstStands(ctx context.Context, judge *firstRules, h *hostFac
 	cover := posture.NewCover(judge.waivers, s.env.Now())
 	in := posture.Input{Facts: h, Live: s.root.Live(), Profile: s.cfg.Posture.Profile, Now: s.env.Now(), Waivers: cover}
 	err := judge.book.Judge(ctx, in, func(r posture.Result) error {
-		tally(&r, &out.tally)
-		out.records = append(out.records, recordsOf(&r)...)
+		out.take(&r)
 		for i := range r.Subjects {
 			x := &r.Subjects[i]
 			if x.Verdict != posture.Fail || !learn {
 				continue
 			}
-			out.found = append(out.found, x.Finding)
 			if row := standingRow(r.ID, x); row.Key != nil {
 				row.Value = appendSince(row.Value, now)
 				out.rows = append(out.rows, row)
@@ -261,6 +292,9 @@ func (s *session) firstStands(ctx context.Context, judge *firstRules, h *hostFac
 		}
 		return nil
 	})
+	if !learn {
+		out.found = nil // said before, or told by the next check
+	}
 	out.rows = append(out.rows, rulebookRows(judge.book, judge.waivers, cover)...)
 	return out, err
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
@@ -106,16 +105,9 @@ func (c *check) readRules() error {
 	if !c.wantsRules() || !c.ofConfiguration() {
 		return nil
 	}
-	b, w, err := c.book()
+	b, w, err := c.bookAnyway()
 	if err != nil {
-		c.env.warn("%v", err)
-		c.out.Add(ExitUsage)
-		c.remark("files of rules or waivers are wrong: the rules of the program were judged alone, and nothing is waived")
-		var problems []posture.Problem
-		if b, problems, err = posture.Load(posture.Sources{Kinds: factKinds(), Builtin: posture.Builtin()}); err != nil || posture.Fatal(problems) {
-			return fmt.Errorf("rules of the program: %v, %v", err, problems)
-		}
-		w = nil
+		return err
 	}
 	known := b.Sets()
 	for _, n := range slices.Concat(c.o.Only, c.o.Skip) {
@@ -123,16 +115,39 @@ func (c *check) readRules() error {
 			return usageError("there is no rule set %q: want one of %v", n, slices.Concat(setNames[:], []string{postureWord}, known))
 		}
 	}
-	all := len(c.o.Only) == 0 || slices.Contains(c.o.Only, postureWord)
-	if !all || len(c.o.Skip) > 0 {
-		c.ruled.sets = slices.DeleteFunc(known, func(n string) bool {
-			return !all && !slices.Contains(c.o.Only, n) || slices.Contains(c.o.Skip, n)
-		})
-	}
+	c.ruled.sets = c.setsOf(b)
 	if c.ruled.sets == nil || len(c.ruled.sets) > 0 {
 		c.ruled.book, c.ruled.waivers = b, w
 	}
 	return nil
+}
+
+// bookAnyway reads the rules, and where files of the site are wrong those of the
+// program alone.
+func (c *check) bookAnyway() (*posture.Book, *posture.Waivers, error) {
+	b, w, err := c.book()
+	if err == nil {
+		return b, w, nil
+	}
+	c.env.warn("%v", err)
+	c.out.Add(ExitUsage)
+	c.remark("files of rules or waivers are wrong: the rules of the program were judged alone, and nothing is waived")
+	b, problems, err := posture.Load(posture.Sources{Kinds: factKinds(), Builtin: posture.Builtin()})
+	if err != nil || posture.Fatal(problems) {
+		return nil, nil, fmt.Errorf("rules of the program: %v, %v", err, problems)
+	}
+	return b, nil, nil
+}
+
+// setsOf are the sets of a book that are asked for, nil for all.
+func (c *check) setsOf(b *posture.Book) []string {
+	all := len(c.o.Only) == 0 || slices.Contains(c.o.Only, postureWord)
+	if all && len(c.o.Skip) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(b.Sets(), func(n string) bool {
+		return !all && !slices.Contains(c.o.Only, n) || slices.Contains(c.o.Skip, n)
+	})
 }
 
 // ofConfiguration reports whether the baseline was made by the configured policy
@@ -358,58 +373,4 @@ func (c *check) required() {
 			}
 		}
 	}
-}
-
-// shownStanding is how a row of that kind is told: it is about to be no news any
-// more.
-func shownStanding(r diff.RowChange) (f rules.Finding, err error) {
-	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
-	v := r.New
-	f.Change, f.Reasons = "added", []string{"fails, and would stand from now on: no check would tell of it while its evidence is the same"}
-	switch {
-	case r.New == nil:
-		v, f.Change, f.Reasons = r.Old, "removed", []string{"would be told again if it failed"}
-	case r.Old != nil:
-		f.Change = "changed"
-	}
-	w := words(v)
-	s, bad := rules.ParseSeverity(w["severity"])
-	if !ok || bad != nil || !strings.HasPrefix(w["digest"], "blake3:") {
-		return f, fmt.Errorf("%w: row of standing %q", baseline.ErrDamaged, r.Key)
-	}
-	f.Set, _, _ = strings.Cut(rule, ".")
-	f.Rule, f.Severity, f.RawSeverity = rule, s, s
-	f.Subject = rules.Subject{Kind: rowStanding, Name: subject}
-	return f, nil
-}
-
-// ruleChoice is one --rule GLOB[=SUBJECT].
-type ruleChoice struct{ rule, subject string }
-
-func ruleChoices(args []string) (out []ruleChoice, err error) {
-	for _, a := range args {
-		rule, subject, named := strings.Cut(a, "=")
-		if !named {
-			subject = "*"
-		}
-		for _, g := range []string{rule, subject} {
-			if why := posture.BadGlob(g); why != "" {
-				return nil, usageError("accept: --rule: %q is no pattern: %s", a, why)
-			}
-		}
-		out = append(out, ruleChoice{rule, subject})
-	}
-	return out, nil
-}
-
-// takesStanding reports whether a failing subject is selected. Nothing but its
-// own name ever does that.
-func (a *accept) takesStanding(r diff.RowChange) bool {
-	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
-	for _, c := range a.rules {
-		if ok && posture.Match(c.rule, rule) && posture.Match(c.subject, subject) {
-			return true
-		}
-	}
-	return false
 }

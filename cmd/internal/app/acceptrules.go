@@ -1,0 +1,65 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+
+	"intact/baseline"
+	"intact/baseline/diff"
+	"intact/rules"
+	"intact/rules/posture"
+)
+
+// shownStanding is how a row of that kind is told: it is about to be no news any
+// more.
+func shownStanding(r diff.RowChange) (f rules.Finding, err error) {
+	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
+	v := r.New
+	f.Change, f.Reasons = "added", []string{"fails, and would stand from now on: no check would tell of it while its evidence is the same"}
+	switch {
+	case r.New == nil:
+		v, f.Change, f.Reasons = r.Old, "removed", []string{"would be told again if it failed"}
+	case r.Old != nil:
+		f.Change = "changed"
+	}
+	w := words(v)
+	s, bad := rules.ParseSeverity(w["severity"])
+	if !ok || bad != nil || !strings.HasPrefix(w["digest"], "blake3:") {
+		return f, fmt.Errorf("%w: row of standing %q", baseline.ErrDamaged, r.Key)
+	}
+	f.Set, _, _ = strings.Cut(rule, ".")
+	f.Rule, f.Severity, f.RawSeverity = rule, s, s
+	f.Subject = rules.Subject{Kind: rowStanding, Name: subject}
+	return f, nil
+}
+
+// ruleChoice is one --rule GLOB[=SUBJECT].
+type ruleChoice struct{ rule, subject string }
+
+func ruleChoices(args []string) (out []ruleChoice, err error) {
+	for _, a := range args {
+		rule, subject, named := strings.Cut(a, "=")
+		if !named {
+			subject = "*"
+		}
+		for _, g := range []string{rule, subject} {
+			if why := posture.BadGlob(g); why != "" {
+				return nil, usageError("accept: --rule: %q is no pattern: %s", a, why)
+			}
+		}
+		out = append(out, ruleChoice{rule, subject})
+	}
+	return out, nil
+}
+
+// takesStanding reports whether a failing subject is selected. Nothing but its
+// own name ever does that.
+func (a *accept) takesStanding(r diff.RowChange) bool {
+	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
+	for _, c := range a.rules {
+		if ok && posture.Match(c.rule, rule) && posture.Match(c.subject, subject) {
+			return true
+		}
+	}
+	return false
+}
