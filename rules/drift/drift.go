@@ -33,7 +33,7 @@ type Move struct {
 	Kind, Key string
 	Old, New  []byte
 
-	Unowned bool // of a unit: no package has its file
+	Unowned bool // of a unit: no package has its file, or a drop-in that came or went
 }
 
 // kind is what is said of rows of a kind.
@@ -149,7 +149,7 @@ func grave(m Move, s rules.Severity) (rules.Severity, string) {
 		}
 	case unit:
 		if m.Unowned {
-			return rules.High, "no package has its file"
+			return rules.High, "of no package is its file, or a drop-in that came or went"
 		}
 	case listener:
 		// KEY is NETNS PROTO/PORT SCOPE exe="…"

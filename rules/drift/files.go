@@ -41,6 +41,27 @@ func (m Move) Files() (files, links []string) {
 	return files, links
 }
 
+// Telling names the files of a unit that a package should have: its own one, and
+// drop-ins that came or went.
+func (m Move) Telling() (out []string) {
+	if m.Kind != unit {
+		return nil
+	}
+	a, b, _ := m.sides()
+	was, is := strings.Fields(a["dropins"]), strings.Fields(b["dropins"])
+	for _, f := range union(was, is) {
+		if slices.Contains(was, f) != slices.Contains(is, f) {
+			out = append(out, f)
+		}
+	}
+	for _, side := range []map[string]string{b, a} {
+		if f := side["fragment"]; f != "" {
+			return append(out, f)
+		}
+	}
+	return out
+}
+
 // sides are the attributes before and now, and the units that start this one in
 // one of them only.
 func (m Move) sides() (a, b map[string]string, wanted []string) {

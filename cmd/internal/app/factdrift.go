@@ -152,13 +152,13 @@ func (c *check) ownedFacts(ctx context.Context) error {
 		for _, name := range slices.Concat(files, links) {
 			f.watched[name] = nil
 		}
-		if m.Kind != "unit" || len(files) == 0 {
-			continue
-		}
-		m.Unowned = true
-		if p, err := entry.NewPath(files[0]); err == nil && p != "" {
-			paths = append(paths, p)
-			at[p] = append(at[p], i)
+		for _, name := range m.Telling() {
+			if p, err := entry.NewPath(name); err == nil {
+				paths = append(paths, p)
+				at[p] = append(at[p], i)
+			} else {
+				m.Unowned = true
+			}
 		}
 	}
 	if len(paths) == 0 {
@@ -170,12 +170,11 @@ func (c *check) ownedFacts(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err != nil {
-		return nil // without packages nothing vouches for a unit
-	}
-	for i, a := range answers {
-		for _, k := range at[paths[i]] {
-			f.moved[k].Unowned = a.State != pkgdb.Owned
+	for i, p := range paths { // without packages nothing vouches for a unit
+		for _, k := range at[p] {
+			if err != nil || i >= len(answers) || answers[i].State != pkgdb.Owned {
+				f.moved[k].Unowned = true
+			}
 		}
 	}
 	return nil

@@ -237,6 +237,22 @@ func (c *check) blindRules(ctx context.Context) (*stands, error) {
 	return out, err
 }
 
+// checked lets the run that asks count as a check, and what it makes as sealed.
+func (h *hostFacts) checked(now time.Time, seals bool) {
+	self := h.self
+	if self == nil {
+		return
+	}
+	h.self = func(ctx context.Context) facts.Answer[posture.Self] {
+		a := self(ctx)
+		for i := range a.Rows {
+			a.Rows[i].LastCheck, a.Rows[i].LastCheckKnown = now, true
+			a.Rows[i].Signed = a.Rows[i].Signed || seals
+		}
+		return a
+	}
+}
+
 // take keeps what a rule says.
 func (st *stands) take(r *posture.Result) {
 	tally(r, &st.tally)
@@ -265,15 +281,7 @@ func (s *session) firstStands(ctx context.Context, judge *firstRules, h *hostFac
 		}
 	}
 	out := &stands{rows: old}
-	if self := h.self; self != nil {
-		h.self = func(ctx context.Context) facts.Answer[posture.Self] {
-			a := self(ctx)
-			for i := range a.Rows { // this run is the check, and seals what it makes
-				a.Rows[i].Signed, a.Rows[i].LastCheck, a.Rows[i].LastCheckKnown = true, now, true
-			}
-			return a
-		}
-	}
+	h.checked(now, true)
 	cover := posture.NewCover(judge.waivers, s.env.Now())
 	in := posture.Input{Facts: h, Live: s.root.Live(), Profile: s.cfg.Posture.Profile, Now: s.env.Now(), Waivers: cover}
 	err := judge.book.Judge(ctx, in, func(r posture.Result) error {

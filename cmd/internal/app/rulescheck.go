@@ -83,6 +83,9 @@ func (c *check) theFacts() *hostFacts {
 		if c.o.Baseline == "" { // digests of an export are made with a key that stayed there
 			c.known.secret = c.secret()
 		}
+		if !c.partial() && !c.o.NoState {
+			c.known.checked(c.env.Now(), false)
+		}
 	}
 	return c.known
 }
