@@ -280,6 +280,7 @@ for f in /etc/shadow /etc/issue /etc/debian_version /etc/cron.daily/dpkg /etc/al
 done
 for c in setcap setfacl; do command -v $c >/dev/null || fail no $c; done
 mount --make-rprivate / || fail no private mounts
+mount -t proc proc /proc || fail no proc
 mount -t tmpfs tmpfs . || fail no tmpfs
 hostname web1 || fail no host name
 cd "$PWD"
@@ -313,7 +314,8 @@ func TestDocsSession(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("NOT TESTED: the session of the README needs root")
 	}
-	attr := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS}
+	// What else listens and runs on the machine of the tests is none of web1's.
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
 	byFile(t, "session", func(t *testing.T, list []docCommand) {
 		got := runDoc(t, t.TempDir(), hostCopy, attr, list)
 		for i, c := range list {

@@ -26,6 +26,14 @@ const (
 	member   = "member"
 	unit     = "unit"
 	sshd     = "sshd"
+	cron     = "cron"
+	anchor   = "anchor"
+	boot     = "boot"
+	module   = "module"
+	pam      = "pam"
+	preload  = "preload"
+	sudoSet  = "sudo-setting"
+	sysctl   = "sysctl"
 )
 
 // Move is a row before and now; nil is a row that is not there.
@@ -53,9 +61,17 @@ var kinds = map[string]kind{
 	member:        {rules.Medium, "T1098", "the user was not in this group", "the user is not in this group any more", "the membership is another"},
 	"key":         {rules.High, "T1098.004", "sshd lets in whoever has this key", "sshd does not let in this key any more", "the key may do other things"},
 	unit:          {rules.Medium, "T1543.002", "systemd has a unit that was not there", "the unit is gone", "systemd starts it otherwise"},
-	"cron":        {rules.High, "T1053.003", "a job that was not there", "the job is gone", "the job runs at other times"},
+	cron:          {rules.High, "T1053.003", "a job that was not there", "the job is gone", "the job runs at other times"},
 	"repository":  {rules.High, "T1195.002", "packages may come from another place", "packages do not come from there any more", "what is believed of this place is another"},
 	"signing-key": {rules.High, "T1195.002", "packages are believed that this key signed", "packages that this key signed are not believed any more", "the key lies elsewhere"},
+	anchor:        {rules.High, "T1553.004", "programs believe whom this authority vouches for", "programs do not believe this authority any more", "the authority is trusted otherwise"},
+	boot:          {rules.Medium, "T1685", "the kernel was started with something that it was not", "the kernel was started without something that it was", "the kernel was started otherwise"},
+	module:        {rules.High, "T1547.006", "the kernel has a module of no package, or is tainted by it", "the kernel does not have this module any more", "the module is another"},
+	pam:           {rules.Critical, "T1556.003", "PAM asks a module that it did not", "PAM does not ask this module any more", "PAM asks the module otherwise"},
+	preload:       {rules.Critical, "T1574.006", "programs load something that they did not", "programs do not load this any more", "programs load something else"},
+	"sudo":        {rules.High, "T1548.003", "sudo lets somebody run what it did not", "sudo does not let anybody run this any more", "sudo lets somebody run this otherwise"},
+	sudoSet:       {rules.Medium, "T1548.003", "sudo has a setting that it had not", "sudo has lost a setting", "sudo has another setting"},
+	sysctl:        {rules.Medium, "T1685", "the kernel has a setting that it had not", "the kernel has lost a setting", "the kernel has another setting"},
 	sshd:          {rules.Medium, "T1556", "sshd has a setting that it had not", "sshd has lost a setting", "sshd has another setting"},
 }
 
@@ -68,6 +84,19 @@ var gates = []string{"allowgroups", "allowusers", "authenticationmethods", "auth
 // should: sudo and wheel by sudo(8), docker and lxd by their sockets, shadow, disk
 // and adm by what they can read.
 var powerful = []string{"root", "sudo", "wheel", "admin", "docker", "shadow", "disk", "adm", "lxd"}
+
+// sudoGates are the settings of sudoers(5), quoted, that decide whether somebody
+// is asked for a password, and what he can hand to a command.
+var sudoGates = []string{`"authenticate"`, `"env_check"`, `"env_delete"`, `"env_keep"`, `"env_reset"`, `"exempt_group"`, `"rootpw"`, `"runaspw"`, `"secure_path"`, `"setenv"`, `"targetpw"`,
+	`"timestamp_timeout"`, `"timestamp_type"`, `"verifypw"`}
+
+// ofInterface reports whether a setting of the kernel is that of one interface of
+// the network.
+func ofInterface(key string) bool {
+	name, ok := firstQuoted(key)
+	f := strings.Split(name, ".")
+	return ok && len(f) > 4 && f[0] == "net" && (f[2] == "conf" || f[2] == "neigh") && f[3] != "all" && f[3] != "default"
+}
 
 // Kinds returns the names of all kinds, sorted.
 func Kinds() []string {
@@ -96,6 +125,8 @@ func Judge(m Move) (f rules.Finding, ok bool, err error) {
 	switch {
 	case m.Old == nil && m.New == nil:
 		return f, false, nil
+	case m.Kind == sysctl && (m.Old == nil || m.New == nil) && ofInterface(m.Key):
+		return f, false, nil // interfaces come and go
 	case m.Old == nil:
 		f.Change, f.Reasons = "added", []string{k.added}
 	case m.New == nil:
@@ -155,6 +186,22 @@ func grave(m Move, s rules.Severity) (rules.Severity, string) {
 		// KEY is NETNS PROTO/PORT SCOPE exe="…"
 		if f := strings.Fields(m.Key); len(f) > 3 && f[2] == "loopback" {
 			return rules.Medium, "on the host's own addresses only"
+		}
+	case boot:
+		if f := strings.Fields(m.Key); len(f) > 1 && f[0] == "cmdline" && (f[1] == `"init"` || f[1] == `"rdinit"`) {
+			return rules.Critical, "it is what the kernel starts first"
+		}
+	case module:
+		if is["hidden"] == "true" {
+			return rules.Critical, "it hides from the list of modules"
+		}
+	case preload:
+		if strings.HasPrefix(m.Key, "folder ") && is["exposed"] == "" {
+			return rules.High, "a folder of libraries that root alone may write"
+		}
+	case sudoSet:
+		if name, _, _ := strings.Cut(m.Key[strings.LastIndex(m.Key, " ")+1:], "#"); slices.Contains(sudoGates, name) {
+			return rules.High, "it decides whether a password is asked, or what the command may be made to load"
 		}
 	case sshd:
 		if name, _, _ := strings.Cut(m.Key, " "); slices.Contains(gates, strings.ToLower(name)) {

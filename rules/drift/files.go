@@ -27,8 +27,8 @@ var folders = [...]string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/
 // enable it.
 func (m Move) Files() (files, links []string) {
 	switch m.Kind {
-	case "cron":
-		if f, ok := firstQuoted(m.Key); ok {
+	case anchor, cron, pam, preload:
+		if f := m.source(); f != "" {
 			files = append(files, f)
 		}
 	case unit:
@@ -39,6 +39,37 @@ func (m Move) Files() (files, links []string) {
 		}
 	}
 	return files, links
+}
+
+// source is the one file that all of a row follows from, "" if there is none:
+// that of a job or of a line of PAM, what names a folder of libraries, and the
+// certificate of an authority that a distribution ships.
+func (m Move) source() string {
+	switch m.Kind {
+	case cron, pam:
+		f, _ := firstQuoted(m.Key)
+		return f
+	case preload:
+		// KEY is KIND "file" "name" INDEX
+		rest, ok := strings.CutPrefix(m.Key, "folder ")
+		f, is := firstQuoted(rest)
+		if a, b, _ := m.sides(); !ok || !is || a["exposed"] != "" || b["exposed"] != "" {
+			return ""
+		}
+		return f
+	case anchor:
+		a, b, _ := m.sides()
+		if m.New == nil {
+			b = a
+		} else if m.Old == nil {
+			a = b
+		}
+		if a["local"] == "true" || b["local"] == "true" || a["source"] != b["source"] {
+			return ""
+		}
+		return a["source"]
+	}
+	return ""
 }
 
 // Telling names the files of a unit that a package should have: its own one, and
@@ -120,8 +151,8 @@ func (m Move) Explain(w Files) (weakest *rules.Explanation) {
 		return true
 	}
 	switch m.Kind {
-	case "cron":
-		if f, ok := firstQuoted(m.Key); !ok || !take(f) {
+	case anchor, cron, pam, preload:
+		if f := m.source(); f == "" || !take(f) {
 			return nil
 		}
 		return weakest

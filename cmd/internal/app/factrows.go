@@ -19,6 +19,7 @@ import (
 	"intact/report"
 	"intact/rules"
 	"intact/rules/drift"
+	"intact/rules/facts/kernel"
 	"intact/rules/facts/units"
 	"intact/scanner/digest"
 )
@@ -39,8 +40,10 @@ type driftKind struct{ name, fact string }
 // driftKinds are sorted by name.
 func driftKinds() []driftKind {
 	return []driftKind{
-		{"cron", "units.cron"}, {"group", "accounts.groups"}, {"key", "accounts.keys"}, {"listener", "net.listeners"}, {"member", "accounts.members"},
-		{"repository", "updates.repositories"}, {"signing-key", "updates.signing_keys"}, {"sshd", "sshd.settings"}, {"unit", "units.units"}, {"user", "accounts.users"},
+		{"anchor", "tls.anchors"}, {"boot", "kernel.boot"}, {"cron", "units.cron"}, {"group", "accounts.groups"}, {"key", "accounts.keys"},
+		{"listener", "net.listeners"}, {"member", "accounts.members"}, {"module", "kernel.modules"}, {"pam", "pam.entries"}, {"preload", "preload.entries"},
+		{"repository", "updates.repositories"}, {"signing-key", "updates.signing_keys"}, {"sshd", "sshd.settings"}, {"sudo", "accounts.sudo"},
+		{"sudo-setting", "accounts.sudo_settings"}, {"sysctl", "kernel.sysctl"}, {"unit", "units.units"}, {"user", "accounts.users"},
 	}
 }
 
@@ -71,6 +74,18 @@ func (k *kindRows) value() []byte {
 	return []byte(v)
 }
 
+// passing reports whether a thing comes and goes without anybody having changed
+// the host.
+func passing(r drifting) bool {
+	switch r := r.(type) {
+	case units.Unit:
+		return r.Transient
+	case kernel.Module:
+		return r.Plain()
+	}
+	return false
+}
+
 // readKind collects a kind.
 func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 	f := h.Fact(ctx, d.fact)
@@ -87,7 +102,7 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 			k.status, k.reason = rules.Failed, "internal error: rows of "+d.fact+" cannot be compared"
 			break
 		}
-		if u, is := r.(units.Unit); is && u.Transient {
+		if passing(r) {
 			continue
 		}
 		rows = append(rows, row{drift.ShortKey(d.name + " " + r.Key()), drift.ShortValue(r.Compared())})

@@ -46,6 +46,7 @@ func factKinds() []posture.Kind {
 		kind("accounts.odd", reflect.TypeFor[accounts.Odd](), "lines of the account files that are none"),
 		kind("guards", reflect.TypeFor[guards.Guard](), "what throttles who guesses passwords of sshd"),
 		kind("pam.lines", reflect.TypeFor[pam.Line](), "modules that PAM asks, includes unfolded"),
+		kind("pam.entries", reflect.TypeFor[pam.Entry](), "lines of the files of PAM, each once"),
 		kind("pam.stacks", reflect.TypeFor[pam.Stack](), "whether PAM asks for a second factor that nobody gets around"),
 		kind("web.servers", reflect.TypeFor[web.Server](), "what answers on port 80, and whether it serves there"),
 		kind("accounts.sudo", reflect.TypeFor[sudo.Grant](), "what sudo lets whom run, a command a row"),
@@ -145,6 +146,7 @@ func (h *hostFacts) collect(ctx context.Context, kind string) bool {
 		keep(h, "pam.lines", func() facts.Answer[pam.Line] {
 			a := pam.Collect(ctx, h.host)
 			h.set("pam.stacks", posture.FactOf(a.Stacks))
+			h.set("pam.entries", posture.FactOf(a.Entries))
 			return a.Lines
 		})
 	case kind == "guards":

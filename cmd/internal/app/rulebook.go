@@ -249,6 +249,9 @@ func (h *hostFacts) checked(now time.Time, seals bool) {
 			a.Rows[i].LastCheck, a.Rows[i].LastCheckKnown = now, true
 			a.Rows[i].Signed = a.Rows[i].Signed || seals
 		}
+		if seals && len(a.Rows) > 0 && a.Status == rules.Denied {
+			a.Status, a.Reason = rules.OK, "" // an ordinary user has a baseline now
+		}
 		return a
 	}
 }

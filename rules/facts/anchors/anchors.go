@@ -35,6 +35,7 @@ type Anchor struct {
 	Local       bool      `cel:"local"`     // it is in the folder of those that the host's people add
 	Shipped     bool      `cel:"shipped"`   // it is in the folder of those that the distribution has
 	Selected    bool      `cel:"selected"`  // of shipped ones: ca-certificates.conf wants it
+	Source      string    `cel:"source"`    // the first of the files in the folders that the store is made of, "" if it is in none
 }
 
 // Key tells anchors apart.
@@ -42,7 +43,7 @@ func (a Anchor) Key() string { return a.Fingerprint }
 
 // Compared spells what is compared of an anchor.
 func (a Anchor) Compared() string {
-	return fmt.Sprintf("subject=%q issuer=%q not_after=%q trusted=\"%t\" local=\"%t\" shipped=\"%t\" selected=\"%t\"", a.Subject, a.Issuer, a.NotAfter.UTC().Format(time.RFC3339), a.Trusted, a.Local, a.Shipped, a.Selected)
+	return fmt.Sprintf("subject=%q issuer=%q not_after=%q trusted=\"%t\" local=\"%t\" shipped=\"%t\" selected=\"%t\" source=%q", a.Subject, a.Issuer, a.NotAfter.UTC().Format(time.RFC3339), a.Trusted, a.Local, a.Shipped, a.Selected, a.Source)
 }
 
 // place is a file or a folder of certificates.
@@ -195,6 +196,9 @@ func (r *reader) file(from place, p, at entry.Path) {
 		a := &r.a.Rows[i]
 		a.Trusted, a.Local, a.Shipped = a.Trusted || from.trusted, a.Local || from.local, a.Shipped || from.shipped
 		a.Selected = a.Selected || from.shipped && r.wants[string(p)]
+		if (from.local || from.shipped) && (a.Source == "" || string(p) < a.Source) {
+			a.Source = string(p)
+		}
 		if len(a.Files) < maxFiles && !slices.Contains(a.Files, string(p)) {
 			a.Files = append(a.Files, string(p))
 		}

@@ -37,13 +37,25 @@ type Module struct {
 // Key tells modules apart.
 func (m Module) Key() string { return fmt.Sprintf("%q", m.Name) }
 
-// Compared spells what is compared of a module.
+// Plain reports whether nothing is odd about a module: it is in the list, of a
+// package, and the kernel is not tainted by it. Such ones come and go with what
+// the host is used for.
+func (m Module) Plain() bool { return !m.Hidden && m.Taint == "" && m.PackageKnown && m.Package != "" }
+
+// Compared spells what is compared of a module. The folder and the package that
+// are named after the kernel's release are others after each update.
 func (m Module) Compared() string {
-	pkg := m.Package
-	if !m.PackageKnown {
-		pkg = "unknown"
+	packaged, file := "unknown", m.File
+	switch {
+	case m.PackageKnown && m.Package == "":
+		packaged = "no"
+	case m.PackageKnown:
+		packaged = "yes"
 	}
-	return fmt.Sprintf("taint=%q hidden=\"%t\" file=%q package=%q", m.Taint, m.Hidden, m.File, pkg)
+	if rest, ok := strings.CutPrefix(file, "/lib/modules/"); ok {
+		_, file, _ = strings.Cut(rest, "/")
+	}
+	return fmt.Sprintf("taint=%q hidden=\"%t\" file=%q packaged=%q", m.Taint, m.Hidden, file, packaged)
 }
 
 // Modules reads the modules of a running kernel: its list, and what is in

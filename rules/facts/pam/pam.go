@@ -4,10 +4,13 @@
 package pam
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"intact/rules"
@@ -32,6 +35,73 @@ type Line struct {
 	part int // of the substack it is in, 0: none
 }
 
+// Entry is a line of a file, once whatever the number of services that include it.
+type Entry struct {
+	File      string   `cel:"file"`
+	Type      string   `cel:"type"`
+	Module    string   `cel:"module"`
+	Nth       int64    `cel:"nth"` // 1, or which of the lines of this file, type and module it is
+	Control   string   `cel:"control"`
+	Arguments []string `cel:"arguments"`
+	After     string   `cel:"after"` // the module of the line before it in this file and type, "" of the first
+}
+
+// Key tells entries apart.
+func (e Entry) Key() string {
+	k := fmt.Sprintf("%q %s %q", e.File, e.Type, e.Module)
+	if e.Nth > 1 {
+		k += fmt.Sprintf("#%d", e.Nth)
+	}
+	return k
+}
+
+// Compared spells what is compared of an entry. Where it stands is by what is
+// before it, so that a line that comes leaves those far below as they are.
+func (e Entry) Compared() string {
+	return fmt.Sprintf("control=%q arguments=%q after=%q", e.Control, strings.Join(e.Arguments, " "), e.After)
+}
+
+// Entries are the lines of the files that the stacks are of.
+func Entries(lines []Line) []Entry {
+	type place struct {
+		file string
+		line int
+	}
+	at := map[place]Line{}
+	for _, l := range lines {
+		file, number, ok := cutLast(l.At, ":")
+		n, err := strconv.Atoi(number)
+		if ok && err == nil {
+			at[place{file, n}] = l
+		}
+	}
+	places := slices.SortedFunc(maps.Keys(at), func(a, b place) int {
+		return cmp.Or(strings.Compare(a.file, b.file), cmp.Compare(a.line, b.line))
+	})
+	out := []Entry{}
+	before, count := map[string]string{}, map[string]int64{}
+	for _, p := range places {
+		l := at[p]
+		stack := p.file + "\x00" + l.Type
+		same := stack + "\x00" + l.Module
+		count[same]++
+		control := l.Control
+		if l.Silent {
+			control = "-" + control
+		}
+		out = append(out, Entry{File: p.file, Type: l.Type, Module: l.Module, Nth: count[same], Control: control, Arguments: l.Arguments, After: before[stack]})
+		before[stack] = l.Module
+	}
+	return out
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
 // Stack is what the auth lines of a service amount to.
 type Stack struct {
 	Service      string   `cel:"service"`
@@ -51,6 +121,8 @@ func (l Line) Key() string { return fmt.Sprintf("%q %s %d", l.Service, l.Type, l
 type Answers struct {
 	Lines  facts.Answer[Line]
 	Stacks facts.Answer[Stack]
+	// Entries are those that some stack has.
+	Entries facts.Answer[Entry]
 }
 
 // folders have a file for each service; the first that has it counts.
@@ -121,10 +193,12 @@ func Collect(ctx context.Context, h facts.Host) Answers {
 		out.Lines.Rows = append(out.Lines.Rows, b.lines...)
 		out.Stacks.Rows = append(out.Stacks.Rows, b.stack())
 	}
+	out.Entries = facts.Answer[Entry]{Rows: Entries(out.Lines.Rows), Status: rules.OK, Via: out.Lines.Via}
 	if r.problem != nil {
 		s := facts.AnswerStatus(r.problem)
 		out.Lines.Status, out.Lines.Reason = s, r.problem.Error()
 		out.Stacks.Status, out.Stacks.Reason = s, r.problem.Error()
+		out.Entries.Status, out.Entries.Reason = s, r.problem.Error()
 	}
 	return out
 }
