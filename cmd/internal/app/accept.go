@@ -92,9 +92,10 @@ type accept struct {
 	stale    *stale   // what --rebase drops, nil without
 	stays    []string // why, for people
 
-	rules    []ruleChoice // of Rules
-	reviewed *reviewed    // nil but behind a review
-	auto     *upgrades    // nil but where nobody is asked
+	rules    []ruleChoice     // of Rules
+	lapsed   []diff.RowChange // what stood, and has been put right
+	reviewed *reviewed        // nil but behind a review
+	auto     *upgrades        // nil but where nobody is asked
 
 	by statement.Authority
 
@@ -169,8 +170,12 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if n += len(rows); n == 0 {
+	n += len(rows)
+	if n == 0 {
 		return Outcome{}, usageError("accept: nothing of report %s is left to accept: run intact check again", report.Escape(id))
+	}
+	if rows, err = a.withLapsed(rows); err != nil {
+		return Outcome{}, err
 	}
 	if a.o.DryRun {
 		return Done(), a.list(rows)

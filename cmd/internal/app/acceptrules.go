@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -50,6 +51,25 @@ func ruleChoices(args []string) (out []ruleChoice, err error) {
 		out = append(out, ruleChoice{rule, subject})
 	}
 	return out, nil
+}
+
+// withLapsed adds what stood and has been put right. It goes along with anything
+// that is accepted and counts as nothing: if it fails again that is news.
+func (a *accept) withLapsed(rows []diff.RowChange) ([]diff.RowChange, error) {
+	if len(a.lapsed) == 0 {
+		return rows, nil
+	}
+	list, err := a.gen.Rows(rowStanding)
+	if err != nil {
+		return nil, err
+	}
+	now := byKey(list)
+	for _, r := range a.lapsed { // an accept of the same report may have taken them
+		if v := now[string(r.Key)]; v != nil && bytes.Equal(v, r.Old) {
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
 }
 
 // takesStanding reports whether a failing subject is selected. Nothing but its

@@ -160,7 +160,9 @@ func (a *accept) publish(ctx context.Context, id string) (took string, err error
 	if n += len(rows); n == 0 {
 		return "", nil
 	}
-	rows = append(rows, a.auto.rows()...)
+	if rows, err = a.withLapsed(append(rows, a.auto.rows()...)); err != nil {
+		return "", err
+	}
 	p, err := a.begin(ctx, report.KindAccept, report.ScopeFull, false)
 	if err != nil {
 		return "", err

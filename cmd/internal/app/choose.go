@@ -223,7 +223,10 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 	var out []diff.RowChange
 	for _, r := range list {
 		if r.Kind == rowStanding {
-			if a.takesStanding(r.RowChange) {
+			switch {
+			case r.New == nil:
+				a.lapsed = append(a.lapsed, r.RowChange)
+			case a.takesStanding(r.RowChange):
 				out = append(out, r.RowChange)
 			}
 			continue

@@ -187,13 +187,40 @@ func (c *check) judgeRules(ctx context.Context) error {
 	was := byKey(old)
 	in := posture.Input{Facts: c.theFacts(), Live: c.root.Live(), Profile: c.cfg.Posture.Profile, Sets: r.sets, Now: c.env.Now(),
 		Waivers: posture.NewCover(r.waivers, c.env.Now()), Standing: posture.NewStanding(shownOf(old), c.lastFull())}
+	stood := map[string][]string{} // keys by rule
+	for key := range was {
+		rule, _, _ := strings.Cut(key, "\x00")
+		stood[rule] = append(stood[rule], key)
+	}
 	return r.book.Judge(ctx, in, func(res posture.Result) error {
 		if res.Rule == nil && r.sets != nil {
 			return nil // waivers are not used up by a part of the rules
 		}
 		c.takeResult(&res, was)
+		for _, key := range lapsed(&res, stood[res.ID]) {
+			r.rows = append(r.rows, diff.RowChange{Kind: rowStanding, Key: []byte(key), Old: was[key]})
+		}
 		return nil
 	})
+}
+
+// lapsed are the keys of those that stood and of which a rule says that they are
+// in order, or that it does not apply any more.
+func lapsed(res *posture.Result, keys []string) (out []string) {
+	if len(keys) == 0 || res.Partial != "" || res.Verdict == posture.Unknown || res.Verdict == posture.Error {
+		return nil
+	}
+	not := map[string]bool{}
+	for i := range res.Subjects {
+		not[res.Subjects[i].Name] = true
+	}
+	for _, key := range keys {
+		if _, subject, _ := strings.Cut(key, "\x00"); !not[subject] {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // takeResult keeps what a rule said.
