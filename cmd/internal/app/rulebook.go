@@ -21,7 +21,7 @@ import (
 // rowRulebook is the kind of the rows about rules and waivers of a site that were
 // in force when the baseline was made. Key: "rule", NUL and its id, with its
 // digest as the value; or "waiver", NUL and its text, with what it covered then:
-// words, subject="…" digest="…" again and again.
+// words, subject="…" digest="…" again and again; or one of configRows.
 const rowRulebook = "rulebook"
 
 // maxBindings bounds the findings that a waiver is bound to.
@@ -105,6 +105,7 @@ func (c *check) narrowedRules() error {
 	}
 	was := byKey(rows)
 	b := c.ruled.book
+	c.drift = append(c.drift, c.ruled.told...)
 	tell := func(rule, line, why string) {
 		c.drift = append(c.drift, rules.Finding{Set: "policy", Rule: rule, Severity: rules.High, RawSeverity: rules.High, Change: "changed",
 			Subject: rules.Subject{Kind: "policy", Name: line}, Reasons: []string{why}})
@@ -306,6 +307,6 @@ func (s *session) firstStands(ctx context.Context, judge *firstRules, h *hostFac
 	if !learn {
 		out.found = nil // said before, or told by the next check
 	}
-	out.rows = append(out.rows, rulebookRows(judge.book, judge.waivers, cover)...)
+	out.rows = slices.Concat(out.rows, rulebookRows(judge.book, judge.waivers, cover), configRows(s.cfg))
 	return out, err
 }

@@ -24,13 +24,6 @@ const rowStanding = "standing"
 // maxStanding bounds the key of such a row. What has a longer name never stands.
 const maxStanding = 16 << 10
 
-// postureWord stands in --only and --skip for all sets but those about files and
-// about the program itself.
-const postureWord = "posture"
-
-// ruleSets are those that come with the program. A site may have more.
-var ruleSets = []string{"fim", "net", "ssh", "svc", "upd"}
-
 // byRules is what a check keeps of rules.
 type byRules struct {
 	book    *posture.Book
@@ -39,41 +32,11 @@ type byRules struct {
 
 	found   []rules.Finding
 	stands  map[string]bool // of found: by ruleSubject, those that are only named again
+	told    []rules.Finding // about the configuration, of the set policy
 	records []report.Rule
 	rows    []diff.RowChange
 	seen    map[string]time.Time // pending findings: since when
 	tally   report.Posture
-}
-
-// chooseSets puts the sets of --only and --skip in force. The names of rule files
-// of a site are known only when those were read.
-func (c *check) chooseSets() error {
-	c.sets = map[string]bool{}
-	named := func(list []string, n string) bool {
-		return slices.Contains(list, n) || n == drift.Name && slices.Contains(list, postureWord)
-	}
-	for _, n := range setNames {
-		c.sets[n] = (len(c.o.Only) == 0 || named(c.o.Only, n)) && !named(c.o.Skip, n)
-	}
-	known := slices.Concat(setNames[:], []string{postureWord}, ruleSets)
-	for _, n := range slices.Concat(c.o.Only, c.o.Skip) {
-		if slices.Contains(known, n) || n != "" && len(c.o.Paths) == 0 && strings.Trim(n, "abcdefghijklmnopqrstuvwxyz0123456789-_") == "" && c.cfgErr == nil && c.siteSet(n) {
-			continue
-		}
-		return usageError("there is no rule set %q: want one of %v", n, known)
-	}
-	for _, n := range c.o.Skip {
-		if slices.Contains(c.o.Only, n) {
-			return usageError("rule set %q is in --only and in --skip", n)
-		}
-	}
-	return nil
-}
-
-// siteSet reports whether rule files of the site have a set.
-func (c *check) siteSet(name string) bool {
-	b, _, err := c.book()
-	return err == nil && slices.Contains(b.Sets(), name)
 }
 
 // theFacts are those of this check, each read once.
@@ -90,23 +53,22 @@ func (c *check) theFacts() *hostFacts {
 	return c.known
 }
 
-// wantsRules reports whether any set of rules is asked for.
-func (c *check) wantsRules() bool {
-	if len(c.o.Paths) > 0 || c.update != nil {
-		return false
-	}
-	if len(c.o.Only) == 0 {
-		return !slices.Contains(c.o.Skip, postureWord)
-	}
-	return slices.ContainsFunc(c.o.Only, func(n string) bool { return n == postureWord || !slices.Contains(setNames[:], n) })
-}
-
 // readRules reads the book before anything is scanned. What is wrong with files
 // of the site ends no check: the rules of the program judge, and it exits 2.
 func (c *check) readRules() error {
 	c.ruled.seen, c.ruled.stands = map[string]time.Time{}, map[string]bool{}
-	if !c.wantsRules() || !c.ofConfiguration() {
+	if err := c.configInForce(); err != nil {
+		return err
+	}
+	of := c.ofConfiguration()
+	if !of && slices.Contains(c.o.Only, drift.Name) {
+		return usageError("--only %s: this baseline knows files alone: see intact policy adopt", drift.Name)
+	}
+	if !c.wantsRules() || !of && len(c.o.Only) == 0 {
 		return nil
+	}
+	if !of {
+		c.remark("this baseline knows files alone: no rule was judged when it was made, and nothing stands")
 	}
 	b, w, err := c.bookAnyway()
 	if err != nil {
@@ -140,17 +102,6 @@ func (c *check) bookAnyway() (*posture.Book, *posture.Waivers, error) {
 		return nil, nil, fmt.Errorf("rules of the program: %v, %v", err, problems)
 	}
 	return b, nil, nil
-}
-
-// setsOf are the sets of a book that are asked for, nil for all.
-func (c *check) setsOf(b *posture.Book) []string {
-	all := len(c.o.Only) == 0 || slices.Contains(c.o.Only, postureWord)
-	if all && len(c.o.Skip) == 0 {
-		return nil
-	}
-	return slices.DeleteFunc(b.Sets(), func(n string) bool {
-		return !all && !slices.Contains(c.o.Only, n) || slices.Contains(c.o.Skip, n)
-	})
 }
 
 // ofConfiguration reports whether the baseline was made by the configured policy

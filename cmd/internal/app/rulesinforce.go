@@ -1,0 +1,156 @@
+package app
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"intact/baseline/diff"
+	"intact/cmd/internal/config"
+	"intact/report"
+	"intact/rules"
+)
+
+// Keys of the rows of rowRulebook about what the configuration says to rules.
+// Values: the name of the profile, "yes", a line a service or a rule.
+const (
+	bookProfile  = "profile"
+	bookStrict   = "strict"
+	bookProbe    = "probe_ssh"
+	bookServices = "services"
+	bookRequire  = "require"
+)
+
+// serviceLine spells a declared service.
+func serviceLine(v config.Service) string {
+	return fmt.Sprintf("%q %d/%s %s %q", v.Name, v.Port, v.Proto, v.Class, v.Role)
+}
+
+// serviceOf reads serviceLine.
+func serviceOf(line string) (v config.Service, ok bool) {
+	q, err := strconv.QuotedPrefix(line)
+	if err != nil {
+		return v, false
+	}
+	v.Name, _ = strconv.Unquote(q)
+	f := strings.SplitN(strings.TrimPrefix(line[len(q):], " "), " ", 3)
+	if len(f) != 3 {
+		return v, false
+	}
+	port, proto, is := strings.Cut(f[0], "/")
+	if v.Port, err = strconv.ParseInt(port, 10, 32); err != nil || !is {
+		return v, false
+	}
+	v.Proto, v.Class = proto, f[1]
+	v.Role, err = strconv.Unquote(f[2])
+	return v, err == nil
+}
+
+// configRows are the rows about what the configuration says to rules.
+func configRows(cfg *config.Config) (rows []diff.Row) {
+	add := func(key, value string) {
+		rows = append(rows, diff.Row{Kind: rowRulebook, Key: []byte(key), Value: []byte(value)})
+	}
+	p := cfg.Posture
+	add(bookProfile, p.Profile)
+	if p.Strict {
+		add(bookStrict, "yes")
+	}
+	if p.ProbeSSH {
+		add(bookProbe, "yes")
+	}
+	if cfg.Services != nil {
+		lines := []string{"declared"} // that none is declared is a word too
+		for _, v := range cfg.Services {
+			lines = append(lines, serviceLine(v))
+		}
+		slices.Sort(lines[1:])
+		add(bookServices, strings.Join(slices.Compact(lines), "\n"))
+	}
+	if len(cfg.Require) > 0 {
+		var lines []string
+		for _, r := range cfg.Require {
+			lines = append(lines, r.Rule)
+		}
+		slices.Sort(lines)
+		add(bookRequire, strings.Join(slices.Compact(lines), "\n"))
+	}
+	return rows
+}
+
+// configInForce makes what the baseline says to rules count, and tells where the
+// configuration of today takes something away. What that adds counts at once, but
+// services: each that is declared lets something pass.
+func (c *check) configInForce() error {
+	rows, err := c.gen.Rows(rowRulebook)
+	if err != nil {
+		return err
+	}
+	was := byKey(rows)
+	profile, known := was[bookProfile]
+	if !known {
+		return nil // an older baseline, or one of named paths: it says nothing
+	}
+	tell := func(rule, line string) {
+		if c.cfgErr != nil {
+			return // that there is no configuration is told
+		}
+		c.ruled.told = append(c.ruled.told, rules.Finding{Set: "policy", Rule: rule, Severity: rules.High, RawSeverity: rules.High, Change: "changed",
+			Subject: rules.Subject{Kind: "policy", Name: line}, Reasons: []string{"the configuration takes away from what the baseline was made with; without effect until intact policy adopt"}})
+	}
+	cfg := *c.cfg
+	c.cfg = &cfg
+	p := &cfg.Posture
+	if now := p.Profile; slices.Index(config.Profiles, now) < slices.Index(config.Profiles, string(profile)) { // one takes in those before it
+		p.Profile = string(profile)
+		tell("policy.rules", fmt.Sprintf("posture: profile %s → %s", report.Escape(string(profile)), now))
+	}
+	if was[bookStrict] != nil && !p.Strict {
+		p.Strict = true
+		tell("policy.rules", "posture: strict is gone")
+	}
+	if was[bookProbe] != nil && !p.ProbeSSH {
+		p.ProbeSSH = true
+		tell("policy.rules", "posture: probe_ssh is gone")
+	}
+	for _, id := range strings.Fields(string(was[bookRequire])) {
+		if !slices.ContainsFunc(cfg.Require, func(r config.Required) bool { return r.Rule == id }) {
+			cfg.Require = append(slices.Clone(cfg.Require), config.Required{Rule: id})
+			tell("policy.rules", "require: "+report.Escape(id)+" is gone")
+		}
+	}
+	c.servicesInForce(was[bookServices], func(line string) { tell("policy.services", line) })
+	return nil
+}
+
+// servicesInForce leaves those services declared that are so in the baseline and
+// today. value is nil where the baseline has none.
+func (c *check) servicesInForce(value []byte, tell func(line string)) {
+	old := map[string]bool{}
+	var kept []config.Service
+	if value != nil {
+		kept = []config.Service{}
+		for line := range strings.Lines(string(value)) {
+			old[strings.TrimSuffix(line, "\n")] = true
+		}
+	}
+	if c.cfg.Services == nil {
+		for line := range old {
+			if v, ok := serviceOf(line); ok {
+				kept = append(kept, v)
+			}
+		}
+		if value != nil {
+			tell("services: is gone")
+		}
+	}
+	for _, v := range c.cfg.Services {
+		if old[serviceLine(v)] {
+			kept = append(kept, v)
+		} else {
+			tell(fmt.Sprintf("service %s %d/%s %s", report.Escape(v.Name), v.Port, v.Proto, v.Class))
+		}
+	}
+	c.cfg.Services = kept
+}
