@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"intact/rules"
 	"intact/rules/posture"
 )
 
@@ -29,10 +30,12 @@ func hundred() []posture.File {
 	return []posture.File{{Name: "b.yaml", Text: []byte(b.String())}}
 }
 
+// What the first rule that is compiled costs.
 func BenchmarkEnvironment(b *testing.B) {
+	one := posture.File{Name: "b.yaml", Text: []byte(head + "  - {id: site.a, title: t, severity: low, expect: net.listeners.size() == 0}\n")}
 	for b.Loop() {
-		if _, _, err := posture.Load(posture.Sources{Kinds: kinds}); err != nil {
-			b.Fatal(err)
+		if _, ps, err := posture.Load(posture.Sources{Kinds: kinds, Site: []posture.File{one}}); err != nil || posture.Fatal(ps) {
+			b.Fatal(err, ps)
 		}
 	}
 }
@@ -76,4 +79,38 @@ func BenchmarkJudge100(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(subjects)/b.Elapsed().Seconds(), "subjects/s")
+}
+
+// bare are the facts of an image that holds nothing: the host is not running,
+// and every file is absent.
+type bare struct{}
+
+func (bare) Fact(_ context.Context, kind string) posture.Fact {
+	for _, live := range []string{"net.", "updates.stale", "updates.reboot", "sshd.server", "sshd.offers"} {
+		if strings.HasPrefix(kind, live) {
+			return posture.Fact{Status: rules.Offline, Reason: "the host does not run"}
+		}
+	}
+	return posture.Fact{Status: rules.Absent, Reason: "there is none"}
+}
+
+func BenchmarkBuiltinLoad(b *testing.B) {
+	for b.Loop() {
+		if _, _, err := posture.Load(posture.Sources{Kinds: builtinKinds(), Builtin: posture.Builtin()}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Loading the built-in rules and judging what has nothing to judge.
+func BenchmarkBuiltinBare(b *testing.B) {
+	for b.Loop() {
+		book, _, err := posture.Load(posture.Sources{Kinds: builtinKinds(), Builtin: posture.Builtin()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := book.Judge(context.Background(), posture.Input{Facts: bare{}, Now: day}, func(posture.Result) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -4,12 +4,14 @@ import (
 	"embed"
 	"io/fs"
 	"reflect"
+	"strings"
 	"time"
 )
 
-// builtin are the rule files of the program, one for each set.
+// builtin are the rule files of the program, one for each set, and what was made
+// ready of them.
 //
-//go:embed builtin/*.yaml
+//go:embed builtin/*.yaml builtin/*.json
 var builtin embed.FS
 
 // Builtin returns the built-in rule files.
@@ -24,7 +26,11 @@ func Builtin() []File {
 		if err != nil {
 			panic(err) // it is in the program
 		}
-		out = append(out, File{Name: n, Text: text})
+		ready, err := builtin.ReadFile(strings.TrimSuffix(n, ".yaml") + ".json")
+		if err != nil {
+			ready = nil // of a new set, until the tests have made it
+		}
+		out = append(out, File{Name: n, Text: text, ready: ready})
 	}
 	return out
 }

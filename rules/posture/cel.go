@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,24 +23,24 @@ import (
 // one goroutine.
 type engine struct {
 	kinds  map[string]Kind
-	names  []string // of the kinds, and now
-	base   *cel.Env
-	scopes map[string]*cel.Env
+	names  []string            // of the kinds, and now
+	base   *cel.Env            // nil before something is compiled: it is dear
+	scopes map[string]*cel.Env // by what a rule adds
 }
 
-func newEngine(kinds []Kind) (*engine, error) {
-	if err := checkKinds(kinds); err != nil {
-		return nil, err
+// environment is what all expressions can name.
+func (e *engine) environment() (*cel.Env, error) {
+	if e.base != nil {
+		return e.base, nil
 	}
-	e := &engine{kinds: map[string]Kind{}, scopes: map[string]*cel.Env{}}
+	e.scopes = map[string]*cel.Env{}
 	natives := []any{ext.ParseStructField(celName)}
 	opts := []cel.EnvOption{
 		ext.Strings(), ext.Lists(), ext.Sets(), ext.Network(),
 		cel.ExpressionNodeLimit(maxNodes), cel.DefaultUTCTimeZone(true),
 		cel.Variable("now", cel.TimestampType),
 	}
-	for _, k := range kinds {
-		e.kinds[k.Name] = k
+	for _, k := range e.kinds {
 		t := cel.MapType(cel.StringType, cel.StringType)
 		if k.Row != wordsMap {
 			natives = append(natives, k.Row)
@@ -52,7 +51,6 @@ func newEngine(kinds []Kind) (*engine, error) {
 		}
 		opts = append(opts, cel.Variable(k.Name, t))
 	}
-	e.names = append(slices.Sorted(maps.Keys(e.kinds)), "now")
 	opts = append(opts, functions()...)
 	if len(natives) > 1 {
 		opts = append(opts, ext.NativeTypes(natives...))
@@ -61,7 +59,7 @@ func newEngine(kinds []Kind) (*engine, error) {
 	if e.base, err = cel.NewEnv(opts...); err != nil {
 		return nil, fmt.Errorf("build the rule engine: %w", err)
 	}
-	return e, nil
+	return e.base, nil
 }
 
 // functions are those that rules have besides the standard library of CEL and
@@ -134,10 +132,12 @@ func (e *engine) scope(params []Param, each *expr) (*scope, error) {
 	}
 	env, ok := e.scopes[key.String()]
 	if !ok {
-		env = e.base
+		var err error
+		if env, err = e.environment(); err != nil {
+			return nil, err
+		}
 		if len(opts) > 0 {
-			var err error
-			if env, err = e.base.Extend(opts...); err != nil {
+			if env, err = env.Extend(opts...); err != nil {
 				return nil, err
 			}
 		}

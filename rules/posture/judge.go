@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"intact/rules"
@@ -96,7 +97,7 @@ func (j *judgement) run(ctx context.Context) {
 		return
 	}
 	if w := j.prog.when; w != nil {
-		if !j.learn(ctx, w.needs) {
+		if !j.learn(ctx, w.about.Needs) {
 			return
 		}
 		if o := w.eval(ctx, j.st); !j.known(o) {
@@ -110,7 +111,7 @@ func (j *judgement) run(ctx context.Context) {
 		return
 	}
 	if j.prog.each == nil {
-		j.one(ctx, "", -1, nil)
+		j.one(ctx, func() string { return "" }, -1, nil)
 	} else {
 		o := j.prog.each.eval(ctx, j.st)
 		if !j.known(o) {
@@ -118,7 +119,7 @@ func (j *judgement) run(ctx context.Context) {
 		}
 		for i, v := range o.items() {
 			j.st.vars["item"] = v
-			if j.one(ctx, itemText(v), i, v.Value()); ctx.Err() != nil {
+			if j.one(ctx, sync.OnceValue(func() string { return itemText(v) }), i, v.Value()); ctx.Err() != nil {
 				return
 			}
 			if j.st.cost > maxCost {
@@ -193,15 +194,16 @@ func (j *judgement) unknown(names []string) (Verdict, string) {
 	return v, strings.Join(why, "; ")
 }
 
-// one judges the item that is set, or the host.
-func (j *judgement) one(ctx context.Context, text string, i int, row any) {
+// one judges the item that is set, or the host. words gives the evidence that the
+// item is.
+func (j *judgement) one(ctx context.Context, words func() string, i int, row any) {
 	j.res.Judged++
 	o := j.expect(ctx)
 	if o.isTrue() || ctx.Err() != nil {
 		return
 	}
-	s := Subject{Verdict: Fail, Name: j.name(ctx, text, i, row)}
-	var message string
+	s := Subject{Verdict: Fail, Name: j.name(ctx, words, i, row)}
+	var message, text string
 	if o.err == nil && o.unknown == nil {
 		var m outcome
 		message = j.rule.Title
@@ -210,11 +212,14 @@ func (j *judgement) one(ctx context.Context, text string, i int, row any) {
 				message = m.text()
 			}
 		}
-		if x := j.prog.evidence; x != nil {
-			text = j.evidenceText(x.eval(ctx, j.st))
-		} else if i < 0 {
-			text = message
-		}
+	}
+	switch x := j.prog.evidence; {
+	case o.err != nil || o.unknown != nil || x == nil && i >= 0:
+		text = words()
+	case x != nil:
+		text = j.evidenceText(x.eval(ctx, j.st))
+	default:
+		text = message
 	}
 	switch {
 	case o.err != nil:
@@ -258,7 +263,7 @@ func (j *judgement) evidenceText(o outcome) string {
 	return o.text()
 }
 
-func (j *judgement) name(ctx context.Context, text string, i int, row any) string {
+func (j *judgement) name(ctx context.Context, words func() string, i int, row any) string {
 	if x := j.prog.subject; x != nil {
 		o := x.eval(ctx, j.st)
 		if o.value != nil {
@@ -272,13 +277,13 @@ func (j *judgement) name(ctx context.Context, text string, i int, row any) strin
 	if k, ok := row.(interface{ Key() string }); ok {
 		return clip(k.Key(), maxName)
 	}
-	return clip(text, maxName)
+	return clip(words(), maxName)
 }
 
 // subjectKind is the kind of fact that the subjects are rows of, or "posture".
 func (j *judgement) subjectKind() string {
-	if p := j.prog; p.each != nil && len(p.each.needs) == 1 {
-		return p.each.needs[0]
+	if p := j.prog; p.each != nil && len(p.each.about.Needs) == 1 {
+		return p.each.about.Needs[0]
 	}
 	return "posture"
 }

@@ -41,7 +41,11 @@ func Load(s Sources) (*Book, []Problem, error) {
 	b := &Book{engine: e, byID: map[string]*Rule{}}
 	l := loader{book: b, sources: s}
 	for _, f := range s.Builtin {
-		l.file(f, true)
+		if f.ready == nil || s.Eager || s.Tests {
+			l.file(f, true)
+		} else if err := l.ready(f); err != nil {
+			return nil, nil, err
+		}
 	}
 	for _, f := range s.Site {
 		l.file(f, false)
@@ -181,8 +185,8 @@ func (l *loader) tests(r *Rule) {
 
 // program is a rule, compiled.
 type program struct {
-	when, each, known, expect, subject, message, evidence *expr // nil where there is none
-	cases                                                 []*expr
+	when, each, known, expect, subject, message, evidence *part // nil where there is none
+	cases                                                 []*part
 	needs                                                 []string // of all of them
 	partial                                               []string // kinds of which some rows are better than none
 	broken                                                bool
@@ -193,9 +197,13 @@ func (b *Book) compile(r *Rule) *program {
 	if r.prog != nil {
 		return r.prog
 	}
+	if r.made != nil {
+		r.prog = b.lazy(r)
+		return r.prog
+	}
 	p := &program{}
 	r.prog = p
-	one := func(s *scope, key, text string, n *strict.Node, w want, varies bool) *expr {
+	one := func(s *scope, key, text string, n *strict.Node, w want, varies bool) *part {
 		if text == "" || s == nil {
 			p.broken = p.broken || text != "" || n != nil
 			return nil
@@ -205,10 +213,11 @@ func (b *Book) compile(r *Rule) *program {
 			n.ErrorAt(f.line, f.col, "rule %s: %s: %s", prose(r.ID), key, f.msg)
 			p.broken = true
 		}
-		if x != nil {
-			p.needs = append(p.needs, x.needs...)
+		if x == nil {
+			return nil
 		}
-		return x
+		p.needs = append(p.needs, x.needs...)
+		return &part{expr: x, about: partFacts{Needs: x.needs, Once: x.once}}
 	}
 	outer, err := b.engine.scope(r.Params, nil)
 	if err != nil {
@@ -221,7 +230,7 @@ func (b *Book) compile(r *Rule) *program {
 	if r.at.each != nil {
 		inner = nil
 		if p.each = one(outer, "each", r.Each, r.at.each, wantList, true); p.each != nil {
-			if inner, err = b.engine.scope(r.Params, p.each); err != nil {
+			if inner, err = b.engine.scope(r.Params, p.each.expr); err != nil {
 				r.at.each.Errorf("rule %s: each: %s", prose(r.ID), prose(err.Error()))
 			}
 		}
@@ -238,7 +247,7 @@ func (b *Book) compile(r *Rule) *program {
 	if p.each != nil {
 		// What each alone names, and once, it goes through: a row that is there
 		// fails or not whatever the others are.
-		p.partial = slices.DeleteFunc(onlyOnce(p.needs), func(k string) bool { return !slices.Contains(p.each.once, k) })
+		p.partial = slices.DeleteFunc(onlyOnce(p.needs), func(k string) bool { return !slices.Contains(p.each.about.Once, k) })
 	}
 	p.needs = slices.Compact(p.needs)
 	p.broken = p.broken || p.expect == nil

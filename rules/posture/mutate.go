@@ -231,11 +231,11 @@ func (b *Book) unseen(ctx context.Context, r *Rule) (out []Weakness, err error) 
 	}
 	inner := outer
 	if p.each != nil {
-		if inner, err = b.engine.scope(r.Params, p.each); err != nil {
+		if inner, err = b.engine.scope(r.Params, p.each.expr); err != nil {
 			return nil, err
 		}
 	}
-	check := func(s *scope, text string, w want, at *strict.Node, put func(*program, *expr)) error {
+	check := func(s *scope, text string, w want, at *strict.Node, put func(*program, *part)) error {
 		if text == "" {
 			return nil
 		}
@@ -246,7 +246,7 @@ func (b *Book) unseen(ctx context.Context, r *Rule) (out []Weakness, err error) 
 		for _, m := range ms {
 			q := *p
 			q.cases = slices.Clone(p.cases)
-			put(&q, m.expr)
+			put(&q, &part{expr: m.expr})
 			changed := *r
 			changed.prog = &q
 			if !slices.ContainsFunc(r.tests, func(t *test) bool { return b.runTest(ctx, &changed, t) != "" }) {
@@ -260,19 +260,19 @@ func (b *Book) unseen(ctx context.Context, r *Rule) (out []Weakness, err error) 
 		return nil
 	}
 	errs := []error{
-		check(outer, r.When, wantBool, r.at.when, func(q *program, x *expr) { q.when = x }),
-		check(outer, r.Each, wantList, r.at.each, func(q *program, x *expr) { q.each = withNeeds(x, p.each) }),
-		check(inner, r.Known, wantBool, r.at.known, func(q *program, x *expr) { q.known = x }),
-		check(inner, r.Expect, wantBool, r.at.expect, func(q *program, x *expr) { q.expect = x }),
+		check(outer, r.When, wantBool, r.at.when, func(q *program, x *part) { q.when = x }),
+		check(outer, r.Each, wantList, r.at.each, func(q *program, x *part) { q.each = withNeeds(x, p.each) }),
+		check(inner, r.Known, wantBool, r.at.known, func(q *program, x *part) { q.known = x }),
+		check(inner, r.Expect, wantBool, r.at.expect, func(q *program, x *part) { q.expect = x }),
 	}
 	for i, c := range r.Cases {
-		errs = append(errs, check(inner, c.If, wantBool, r.at.cases[i], func(q *program, x *expr) { q.cases[i] = x }))
+		errs = append(errs, check(inner, c.If, wantBool, r.at.cases[i], func(q *program, x *part) { q.cases[i] = x }))
 	}
 	return out, cmpErr(errs...)
 }
 
 // withNeeds gives a mutant the needs of the expression that it is one of.
-func withNeeds(x, of *expr) *expr {
-	x.needs = of.needs
+func withNeeds(x, of *part) *part {
+	x.about = of.about
 	return x
 }

@@ -90,6 +90,8 @@ type Problem struct {
 type File struct {
 	Name string // for messages
 	Text []byte
+
+	ready []byte // what was made ready of it, nil: nothing
 }
 
 // Subject is one thing that a rule judged.

@@ -34,6 +34,7 @@ type Rule struct {
 
 	at    nodes
 	tests []*test
+	made  *readyRule // what is known of its program, nil unless it was made ready
 	prog  *program
 	plain *Rule // a built-in that a site changed: as it is built in
 }

@@ -188,11 +188,7 @@ func (h *hostFacts) updates(ctx context.Context, kind string) {
 		keep(h, kind, func() facts.Answer[osupdates.Update] { return osupdates.Pending(ctx, h.host) })
 	case "updates.lists":
 		keep(h, kind, func() facts.Answer[osupdates.List] {
-			t := osupdates.Trust{Now: h.now}
-			if h.ring != nil {
-				t.Ring = h.ring()
-			}
-			return osupdates.Lists(ctx, h.host, t)
+			return osupdates.Lists(ctx, h.host, osupdates.Trust{Ring: h.ring, Now: h.now})
 		})
 	case "updates.repositories":
 		keep(h, kind, func() facts.Answer[osupdates.Repository] { return osupdates.Repositories(ctx, h.host) })

@@ -41,7 +41,7 @@ type List struct {
 
 // Trust is what the dates of releases are held against.
 type Trust struct {
-	Ring *pgp.Keyring // pinned keys; nil has none
+	Ring func() *pgp.Keyring // pinned keys, asked for where there is a signature; nil: there are none
 	Now  time.Time
 }
 
@@ -97,14 +97,18 @@ func (h *host) judge(r *List, rel *release, by Trust) {
 	if r.DateKnown {
 		r.AgeSeconds = int64(by.Now.Sub(r.Date) / time.Second)
 	}
-	if by.Ring.Len() == 0 || !strings.HasSuffix(r.File, "InRelease") {
+	if by.Ring == nil || !strings.HasSuffix(r.File, "InRelease") {
+		return
+	}
+	ring := by.Ring()
+	if ring.Len() == 0 {
 		return
 	}
 	b, ok := h.read(entry.Path(r.File), pgp.MaxText)
 	if !ok {
 		return
 	}
-	signed, err := deb.ReadRelease(r.File, b, by.Ring, by.Now)
+	signed, err := deb.ReadRelease(r.File, b, ring, by.Now)
 	switch {
 	case errors.Is(err, pgp.ErrUnsigned), errors.Is(err, pgp.ErrClear):
 	case err != nil:

@@ -58,7 +58,7 @@ func TestListsSigned(t *testing.T) {
 	if err := ring.Add(b); err != nil {
 		t.Fatal(err)
 	}
-	got := osupdates.Lists(context.Background(), h, osupdates.Trust{Ring: &ring, Now: time.Now()})
+	got := osupdates.Lists(context.Background(), h, osupdates.Trust{Ring: func() *pgp.Keyring { return &ring }, Now: time.Now()})
 	signed := 0
 	for _, l := range got.Rows {
 		if l.SignedByKnown {
