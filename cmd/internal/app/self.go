@@ -78,6 +78,7 @@ func (s *session) selfParts() map[entry.Path]string {
 		add(partBinary, strings.TrimSuffix(exe, " (deleted)"))
 	}
 	add(partConfig, s.cfg.Sources...)
+	add(partConfig, s.cfg.Posture.Files()...)
 	add(partTrust, s.cfg.Signing.TrustedSigners, s.cfg.Signing.RevokedKeys, s.keyFile(ownSigners))
 	add(partTrust, s.cfg.Packages.RPMKeys...)
 	for _, r := range roles {

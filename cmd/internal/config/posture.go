@@ -151,6 +151,20 @@ func (c *Config) service(n *strict.Node) {
 	c.Services = append(c.Services, s)
 }
 
+// Files names the rule files and the waiver file, those that are there.
+func (p Posture) Files() (names []string) {
+	list, _ := os.ReadDir(p.Rules) // what cannot be listed is told where it is read
+	for _, e := range list {
+		if !strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), suffix) {
+			names = append(names, filepath.Join(p.Rules, e.Name()))
+		}
+	}
+	if _, err := os.Lstat(p.Waivers); err == nil {
+		names = append(names, p.Waivers)
+	}
+	return names
+}
+
 // ReadRules reads the rule files of the folder, in the order of their names. It
 // returns those that could be read, and says all that is wrong. A folder that
 // nobody named need not exist.
