@@ -31,7 +31,7 @@ import (
 //	run N ARG…                run intact $FLAGS ARG…
 //	init N ARG…, check N ARG… the same with --format json, and the report that
 //	                          comes out obeys what all reports must obey
-//	asuser N ARG…             run intact $USERFLAGS ARG… as an ordinary user
+//	asuser N ARG…             run intact $USERFLAGS ARG… as an ordinary user, alone on the host unless ALONE=no
 //	interrupted SIGNAL FILE ARG…
 //	                          run; when FILE is open send SIGNAL; 130 must come out
 //	during FILE ARG… -- N ARG…
@@ -303,20 +303,26 @@ func reported(ts *testscript.TestScript, command string, args []string) {
 	readout(ts, exited(ts, args[0], cmd), &args[0])
 }
 
+func asOrdinary() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}}
+}
+
 func cmdAsUser(ts *testscript.TestScript, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: asuser N ARG…")
 	}
 	cmd := exec.Command(program(ts, "intact"), append(strings.Fields(ts.Getenv("USERFLAGS")), args[1:]...)...)
-	if os.Getuid() == 0 {
+	if os.Getuid() == 0 && ts.Getenv("ALONE") != "no" {
 		// What else listens and runs on the machine of the tests is none of the host's.
 		if alone, err := exec.LookPath("unshare"); err == nil {
 			id := strconv.Itoa(ordinary)
 			cmd.Args = append([]string{alone, "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups"}, cmd.Args...)
 			cmd.Path = alone
 		} else {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}}
+			cmd.SysProcAttr = asOrdinary()
 		}
+	} else if os.Getuid() == 0 {
+		cmd.SysProcAttr = asOrdinary()
 	}
 	text := exited(ts, args[0], cmd)
 	if slices.Contains(args, "--format=json") {

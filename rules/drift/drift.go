@@ -98,6 +98,17 @@ func ofInterface(key string) bool {
 	return ok && len(f) > 4 && f[0] == "net" && (f[2] == "conf" || f[2] == "neigh") && f[3] != "all" && f[3] != "default"
 }
 
+// unset reports whether nobody configured a setting of the kernel that is there
+// before or now.
+func unset(m Move) bool {
+	v := m.Old
+	if v == nil {
+		v = m.New
+	}
+	_, is, _ := attributes(v) // was parsed before
+	return is["configured"] == "unset"
+}
+
 // Kinds returns the names of all kinds, sorted.
 func Kinds() []string {
 	list := make([]string, 0, len(kinds))
@@ -125,8 +136,8 @@ func Judge(m Move) (f rules.Finding, ok bool, err error) {
 	switch {
 	case m.Old == nil && m.New == nil:
 		return f, false, nil
-	case m.Kind == sysctl && (m.Old == nil || m.New == nil) && ofInterface(m.Key):
-		return f, false, nil // interfaces come and go
+	case m.Kind == sysctl && (m.Old == nil || m.New == nil) && (ofInterface(m.Key) || unset(m)):
+		return f, false, nil // interfaces come and go, another kernel has other settings and an image none that run
 	case m.Old == nil:
 		f.Change, f.Reasons = "added", []string{k.added}
 	case m.New == nil:

@@ -53,6 +53,8 @@ func Boots(ctx context.Context, h facts.Host) facts.Answer[Boot] {
 		return facts.OfflineAnswer[Boot]("how the kernel was started")
 	}
 	a := facts.Answer[Boot]{Status: rules.OK, Via: "/proc and /sys"}
+	a.Fail(mounted(h.Root, "/proc/sys/kernel"))
+	a.Fail(mounted(h.Root, "/sys/kernel"))
 	one := func(subject, name string, p entry.Path, read func(string) string) {
 		s, err := text(h.Root, p)
 		if err == nil {

@@ -58,6 +58,15 @@ func (m Module) Compared() string {
 	return fmt.Sprintf("taint=%q hidden=\"%t\" file=%q packaged=%q", m.Taint, m.Hidden, file, packaged)
 }
 
+// mounted makes sure that the kernel answers at all: what a folder lacks that
+// nothing is mounted on is not gone.
+func mounted(r *dirfd.Root, p entry.Path) error {
+	if _, err := facts.StatOf(r, p); err != nil {
+		return fmt.Errorf("%s cannot be looked at, is it mounted? %v", p, err) // never Absent
+	}
+	return nil
+}
+
 // Modules reads the modules of a running kernel: its list, and what is in
 // /sys/module beside that. A kernel that cannot load any has no list.
 func Modules(ctx context.Context, h facts.Host) facts.Answer[Module] {
@@ -65,6 +74,9 @@ func Modules(ctx context.Context, h facts.Host) facts.Answer[Module] {
 		return facts.OfflineAnswer[Module]("which modules the kernel has")
 	}
 	a := facts.Answer[Module]{Status: rules.OK, Via: "/proc/modules"}
+	if a.Fail(mounted(h.Root, "/proc/sys/kernel")); a.Status != rules.OK {
+		return a
+	}
 	b, err := h.Root.ReadFile("/proc/modules", maxFile)
 	if err != nil {
 		a.Fail(err)

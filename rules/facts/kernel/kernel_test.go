@@ -37,13 +37,22 @@ func TestModules(t *testing.T) {
 	}
 	facttest.Keys(t, a.Rows)
 	facttest.Tags(t, Module{}, Sysctl{}, Boot{})
-	for status, h := range map[rules.Status]facts.Host{
-		rules.Absent:  live(t, nil),
-		rules.Failed:  live(t, map[string]string{"proc/modules": "short\n"}),
-		rules.Offline: facttest.Image(t, map[string]string{"proc/modules": "x 1 0 - Live 0x0\n"}),
+	for _, c := range []struct {
+		status rules.Status
+		host   facts.Host
+	}{
+		{rules.Absent, live(t, map[string]string{"proc/sys/kernel/": ""})}, // no modules at all
+		{rules.Failed, live(t, nil)},                                       // nothing is mounted
+		{rules.Failed, live(t, map[string]string{"proc/sys/kernel/": "", "proc/modules": "short\n"})},
+		{rules.Offline, facttest.Image(t, map[string]string{"proc/modules": "x 1 0 - Live 0x0\n"})},
 	} {
-		if a := Modules(context.Background(), h); a.Status != status || len(a.Rows) > 0 {
-			t.Errorf("%s, not %s: %+v", a.Status, status, a)
+		if a := Modules(context.Background(), c.host); a.Status != c.status || len(a.Rows) > 0 {
+			t.Errorf("%s, not %s: %+v", a.Status, c.status, a)
+		}
+	}
+	for _, s := range []rules.Status{Sysctls(context.Background(), live(t, nil)).Status, Boots(context.Background(), live(t, nil)).Status} {
+		if s != rules.Failed {
+			t.Errorf("%s though nothing is mounted", s)
 		}
 	}
 }

@@ -64,6 +64,7 @@ func Sysctls(ctx context.Context, h facts.Host) facts.Answer[Sysctl] {
 	a.Fail(c.problem)
 	if h.Live {
 		a.Via = "/proc/sys and sysctl.d"
+		a.Fail(mounted(h.Root, "/proc/sys/kernel"))
 		for _, g := range guarded {
 			for _, n := range expand(h.Root, g, &a) {
 				if _, ok := c.set[n]; !ok {
