@@ -55,6 +55,33 @@ func (p *Posture) without(c Counts) Counts {
 	return c
 }
 
+// another prints a finding in one line if it is by the same rule as the one
+// before it, about another subject: a rule may fail for a hundred.
+func (t *text) another(f *rules.Finding) bool {
+	before := t.rule
+	t.rule = ""
+	if t.Verbose || f.Change != "" || f.Subject.Path != "" || len(f.Attributes) > 0 || f.Explained != nil || f.Window != "" {
+		return false
+	}
+	t.rule = f.Severity.String() + " " + strings.Clone(f.Rule) // a copy: what was read is a part of its whole line
+	if t.rule != before {
+		return false
+	}
+	s := Escape(f.Subject.Name)
+	for i, r := range f.Reasons {
+		s += [...]string{": ", "; "}[min(i, 1)] + Prose(r)
+	}
+	if !f.New {
+		since := "reported before"
+		if !f.FirstSeen.IsZero() {
+			since = "since " + t.when(f.FirstSeen, false)
+		}
+		s += ", " + since
+	}
+	t.detail("and", s)
+	return true
+}
+
 // posture prints the figures, and what stands in one line.
 func (t *text) posture(p *Posture) {
 	s := fmt.Sprintf("%s of %s have a verdict", group(p.Known), plural(p.Known+p.Unknown, "rule"))

@@ -48,6 +48,8 @@ type text struct {
 	shown   [rules.Critical + 1]int64 // findings that no source stands for, by severity
 
 	windows map[string]Window // that notes tell of, by id
+
+	rule string // severity and rule of the finding that was printed last, "" if that was no rule about the host
 }
 
 // worst is the first of the gravest findings with a path; none: path is "".

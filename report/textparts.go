@@ -125,6 +125,9 @@ func subjectText(s rules.Subject) string {
 
 // finding prints one finding: a line, and what is known of it indented below.
 func (t *text) finding(f *rules.Finding) {
+	if t.another(f) {
+		return
+	}
 	title := subjectText(f.Subject)
 	if f.From != "" {
 		title = Escape(f.From) + " → " + title

@@ -20,6 +20,7 @@ import (
 	"intact/rules"
 	"intact/rules/drift"
 	"intact/rules/facts/kernel"
+	"intact/rules/facts/preload"
 	"intact/rules/facts/units"
 	"intact/scanner/digest"
 )
@@ -106,6 +107,12 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 			continue
 		}
 		rows = append(rows, row{drift.ShortKey(d.name + " " + r.Key()), drift.ShortValue(r.Compared())})
+	}
+	if d.name == "preload" {
+		rows = nil
+		for _, e := range preload.Drift(answerOf[preload.Entry](ctx, h, d.fact).Rows) {
+			rows = append(rows, row{drift.ShortKey(d.name + " " + e.Key()), drift.ShortValue(e.Compared())})
+		}
 	}
 	slices.SortFunc(rows, func(a, b row) int {
 		if c := strings.Compare(a.key, b.key); c != 0 {

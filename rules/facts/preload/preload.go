@@ -37,6 +37,27 @@ func (e Entry) Key() string { return fmt.Sprintf("%s %q %q %d", e.Kind, e.File, 
 // Compared spells what is compared of an entry.
 func (e Entry) Compared() string { return fmt.Sprintf("value=%q exposed=%q", e.Value, e.Exposed) }
 
+// Drift returns entries as they are compared with those of another day: of the
+// name service one a database with all its modules, in order, so that one that
+// comes first does not make others of all behind it.
+func Drift(entries []Entry) (out []Entry) {
+	at := map[string]int{}
+	for _, e := range entries {
+		if e.Kind != "name-service" {
+			out = append(out, e)
+			continue
+		}
+		e.Index = 1
+		if i, ok := at[e.Key()]; ok {
+			out[i].Value += " " + e.Value
+			continue
+		}
+		at[e.Key()] = len(out)
+		out = append(out, e)
+	}
+	return out
+}
+
 // Bounds: bytes of a file and of a line, files of one kind, rows.
 const (
 	maxFile  = 1 << 20
