@@ -109,6 +109,14 @@ func unset(m Move) bool {
 	return is["configured"] == "unset"
 }
 
+// Lost makes the finding about what of a kind could be compared before and cannot
+// be now. It is as grave as a change that nobody would see, and no less than medium.
+func Lost(kind, what string) rules.Finding {
+	k := kinds[kind]
+	s := max(rules.Medium, min(rules.High, k.severity))
+	return rules.Finding{Set: Name, Rule: "coverage.lost", Severity: s, RawSeverity: s, Subject: rules.Subject{Kind: kind, Name: what}, Attack: []string{"T1685"}}
+}
+
 // Kinds returns the names of all kinds, sorted.
 func Kinds() []string {
 	list := make([]string, 0, len(kinds))

@@ -23,6 +23,7 @@ import (
 type byFacts struct {
 	moved   []factMove
 	found   []rules.Finding // about moved, in order
+	lost    []rules.Finding // kinds that the baseline knows and nobody can read now
 	unsaid  []report.Rule   // kinds that could not be compared
 	watched map[string]*rules.Explanation
 	changes map[string]bool // those of watched that changed
@@ -89,7 +90,11 @@ func (c *check) holdKind(kind string, was, now *kindRows) error {
 	switch {
 	case was.known() && now.known():
 	case was.known():
-		unsaid(fmt.Sprintf("%s of the baseline could not be compared: %s", counted(len(was.rows), "row"), whyUnknown(now)))
+		why := fmt.Sprintf("%s of the baseline could not be compared: %s", counted(len(was.rows), "row"), whyUnknown(now))
+		unsaid(why)
+		if now.status != rules.Offline { // an image is none of the host's doing
+			c.loseFacts(kind, "all", why)
+		}
 		return nil
 	case was.status != rules.Offline || now.known():
 		unsaid("the baseline does not know these: " + string(was.status) + " when it was made")
@@ -99,7 +104,9 @@ func (c *check) holdKind(kind string, was, now *kindRows) error {
 	}
 	blind := kind == "user" && was.secret != now.secret
 	if blind && len(was.rows) > 0 && c.o.Baseline == "" {
-		unsaid("whether passwords are others could not be compared: the key of their digests is another, or gone")
+		const why = "whether passwords are others could not be compared: the key of their digests is another, or gone; intact init --force makes one"
+		unsaid(why)
+		c.loseFacts(kind, "passwords", why)
 	}
 	keys := maps.Clone(was.rows)
 	maps.Copy(keys, now.rows)
@@ -121,6 +128,16 @@ func (c *check) holdKind(kind string, was, now *kindRows) error {
 		}
 	}
 	return nil
+}
+
+// loseFacts tells that what was compared is not any more: who keeps a check from
+// reading it changes it unseen.
+func (c *check) loseFacts(kind, what, why string) {
+	if c.update == nil {
+		f := drift.Lost(kind, what)
+		f.Reasons = []string{report.Prose(why)}
+		c.facts.lost = append(c.facts.lost, f)
+	}
 }
 
 // moveOf reads the key of a row.

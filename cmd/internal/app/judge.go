@@ -53,7 +53,9 @@ func (c *check) judge(ctx context.Context) error {
 				err = c.emitPackages(ctx)
 			}
 		case drift.Name:
-			err = c.emitAll(c.facts.found)
+			if err = c.emitAll(c.facts.lost); err == nil {
+				err = c.emitAll(c.facts.found)
+			}
 		case "policy":
 			err = c.emitAll(c.drift)
 		case "trust":

@@ -184,7 +184,7 @@ func (p *pendingJudge) close() {
 // that have no row.
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	list := slices.Concat(c.rows, c.ruled.rows)
-	for _, f := range slices.Concat(c.drift, c.trusts, c.pkgs, c.look.found()) {
+	for _, f := range slices.Concat(c.drift, c.trusts, c.pkgs, c.facts.lost, c.look.found()) {
 		if f.Rule == "trust.self" || f.Subject.Kind == rowPackage && f.Rule != "pkg.unreadable" {
 			continue // it has a row
 		}
