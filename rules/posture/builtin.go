@@ -58,7 +58,8 @@ type Self struct {
 // intact itself.
 func OwnKinds() []Kind {
 	return []Kind{
-		{Name: "services", Row: reflect.TypeFor[Service](), About: "the services that the operator declares"},
+		{Name: "services", Row: reflect.TypeFor[Service](), About: "the services that the operator declares; absent where nothing was ever said"},
+		{Name: "declared", Row: reflect.TypeFor[Service](), About: "the same, and an empty list where nothing was ever said"},
 		{Name: "fim.self", Row: reflect.TypeFor[Self](), Single: true, About: "how intact itself is set up and when it ran"},
 		{Name: "attestations", Row: reflect.TypeFor[Attestation](), About: "what people attest (" + NotVerified + ")"},
 	}

@@ -89,7 +89,13 @@ func TestBuiltinWeaknesses(t *testing.T) {
 
 // Every built-in rule names where it comes from, and its text is for people.
 func TestBuiltinTexts(t *testing.T) {
-	for _, r := range builtins(t).Rules {
+	all := builtins(t)
+	for _, e := range posture.ElsewhereRules() {
+		if all.Rule(e.ID) != nil || posture.FindElsewhere(e.ID).ID != e.ID || e.By == "" || e.Why == "" || e.Fix == "" || e.Refs.String() == "" {
+			t.Errorf("%+v", e)
+		}
+	}
+	for _, r := range all.Rules {
 		if r.Refs.String() == "" {
 			t.Errorf("%s: no refs", r.ID)
 		}

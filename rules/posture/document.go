@@ -19,8 +19,7 @@ itself: a listener, a user, a setting. ` + "`fail`, `pass`, `not-applicable`, `u
 (the rule itself went wrong) and ` + "`waived`" + ` are the verdicts. How to change rules, write others and waive findings is in
 [waivers.md](waivers.md).
 
-That packaged files are as their packages brought them is no rule here: the set ` + "`packages`" + ` of each check judges it, file by
-file, from signed manifests where there are any ([rules](report.md#rules)). Ports that a container engine publishes past
+Ports that a container engine publishes past
 the filter by address translation are judged by nothing yet: only the rules of the packet filter tell of them.
 
 `
@@ -33,6 +32,9 @@ func Document(b *Book) []byte {
 	for _, r := range b.Rules {
 		fmt.Fprintf(&out, "| [%s](#%s) | %s | %s%s |\n", r.ID, anchor(r.ID), r.Severity, cell(r.Title), r.remark())
 	}
+	for _, e := range elsewhere {
+		fmt.Fprintf(&out, "| [%s](#%s) | %s | %s (judged by each check, as `%s`) |\n", e.ID, anchor(e.ID), e.Severity, cell(e.Title), e.By)
+	}
 	set := ""
 	for _, r := range b.Rules {
 		if r.Set != set {
@@ -40,6 +42,10 @@ func Document(b *Book) []byte {
 			fmt.Fprintf(&out, "\n## %s\n", set)
 		}
 		r.document(&out, b.NeedsOf(r))
+	}
+	out.WriteString("\n## Judged by each check\n")
+	for _, e := range elsewhere {
+		fmt.Fprintf(&out, "\n### %s\n\n**%s.** Severity %s. In [reports](report.md#rules) it is `%s`.\n\n%s\n\n*Fix.* %s\n\n%s\n", e.ID, e.Title, e.Severity, e.By, e.Why, e.Fix, e.Refs)
 	}
 	return out.Bytes()
 }

@@ -100,6 +100,13 @@ func TestTechniques(t *testing.T) {
 			}
 		}
 	}
+	for _, e := range elsewhere {
+		for _, id := range e.Refs.Attack {
+			if now, ok := technique(id); !ok || now != id {
+				t.Errorf("%s: %s", e.ID, id)
+			}
+		}
+	}
 	if !strings.Contains(sshAlgorithms, SSHAlgorithmsDate) {
 		t.Error("the table of algorithms does not say its date")
 	}

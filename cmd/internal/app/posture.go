@@ -141,6 +141,9 @@ func findRule(b *posture.Book, id string) (*posture.Rule, error) {
 	if r != nil {
 		return r, nil
 	}
+	if x := posture.FindElsewhere(id); x != nil {
+		return nil, usageError("%s is judged by intact check, as %s: see intact rules show %s", id, x.By, id)
+	}
 	var ids []string
 	for _, r := range b.Rules {
 		ids = append(ids, r.ID)

@@ -95,5 +95,6 @@ func (s *session) hostFacts(w *posture.Waivers) *hostFacts {
 	}
 	f.Rows = rows
 	h.set("services", f)
+	h.set("declared", posture.Fact{Rows: rows, Status: rules.OK, Via: f.Via})
 	return h
 }

@@ -44,6 +44,9 @@ func RulesList(e *Env) (Outcome, error) {
 	for _, r := range b.Rules {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", report.Escape(r.ID), r.Severity, r.Profile, s.enabled(r), report.Escape(origin(r)), report.Prose(r.Title))
 	}
+	for _, x := range posture.ElsewhereRules() {
+		fmt.Fprintf(w, "%s\t%s\t-\tyes\t%s of intact check\t%s\n", x.ID, x.Severity, x.By, x.Title)
+	}
 	return Done(), w.Flush()
 }
 
@@ -75,11 +78,18 @@ func RulesShow(e *Env, id string) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	w := bufio.NewWriter(e.Stdout)
+	if x := posture.FindElsewhere(id); x != nil {
+		fmt.Fprintf(w, "%s  %s\n", x.ID, x.Title)
+		for _, p := range [][2]string{{"severity", x.Severity.String()}, {"from", x.By + " of intact check and intact init"}, {"why", x.Why}, {"fix", x.Fix}, {"see", x.Refs.String()}} {
+			field(w, p[0], p[1])
+		}
+		return Done(), w.Flush()
+	}
 	r, err := findRule(b, id)
 	if err != nil {
 		return Outcome{}, err
 	}
-	w := bufio.NewWriter(e.Stdout)
 	fmt.Fprintf(w, "%s  %s\n", report.Escape(r.ID), report.Prose(r.Title))
 	severity := r.Severity.String()
 	for _, c := range r.Cases {
