@@ -48,6 +48,7 @@ type index struct {
 	arch      string
 	site      string
 	status    bool
+	doubted   bool // it was said that it has no release
 	priority  int
 }
 

@@ -106,12 +106,27 @@ func (h *host) pendingDeb(ctx context.Context, pkgs []pkgdb.Package) facts.Answe
 		for _, k := range list {
 			k.add(version{text: k.Version, all: k.Arch == "all", from: []int{status}, phase: 100})
 			rows = append(rows, p.updates(k)...)
+			h.unsaid(p.indexes, k)
 		}
 	}
 	slices.SortFunc(rows, func(a, b Update) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Arch, b.Arch), cmp.Compare(a.Candidate, b.Candidate))
 	})
 	return answer(&h.problems, rows, string(aptListsDir))
+}
+
+// unsaid says of an archive without a release that has a newer version: whether
+// that is a security update nobody knows.
+func (h *host) unsaid(indexes []index, k *known) {
+	for i := range k.versions {
+		v := &k.versions[i]
+		for _, f := range v.from {
+			if x := &indexes[f]; x.rel == nil && !x.status && !x.doubted && deb.Compare(v.text, k.Version) > 0 {
+				x.doubted = true
+				h.is(rules.Failed, fmt.Sprintf("no release says whether the updates of %q are security updates", x.file))
+			}
+		}
+	}
 }
 
 // moved are the places that are read here as apt has them by default.

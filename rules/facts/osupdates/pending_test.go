@@ -88,6 +88,8 @@ func TestHostileLists(t *testing.T) {
 		{"no-list", archive().with(mainList, ""), []string{a, c}, "no lists of"},
 		{"not-debian", archive().with("etc/apt/sources.list", "deb http://d.example/debian stable main\nnonsense\n"), []string{"a:amd64 1.0>1.1 stable", "b:all 1.0>2.0 stable"}, `sources.list":2:`},
 		{"sources-fifo", archive().with("etc/apt/sources.list.d/x.list", "|"), []string{"a:amd64 1.0>1.1 stable security", "b:all 1.0>2.0 stable", c}, "not a regular file"},
+		{"no-release", archive().with(listsDir+"s.example_sec_dists_stable-security_Release", ""), []string{"a:amd64 1.0>1.1 stable", "b:all 1.0>2.0 stable", "c:amd64 1.1>1.2 "}, "no release says whether"},
+		{"no-release-nothing-new", archive().with(listsDir+"s.example_sec_dists_stable-security_Release", "", secList, packagesOf("a amd64 1.0", "x amd64 9")), []string{"a:amd64 1.0>1.1 stable", "b:all 1.0>2.0 stable"}, ""},
 		{"release-bad", archive().with(listsDir+"s.example_sec_dists_stable-security_Release", "Suite: x\nDate: never\n"), []string{"a:amd64 1.0>1.1 stable", "b:all 1.0>2.0 stable", "c:amd64 1.1>1.2 "}, "date"},
 		{"many-sources", archive().with("etc/apt/sources.list.d/m.sources", "Types: deb\nURIs:"+strings.Repeat(" http://h/"+strings.Repeat("p", 900), 900)+"\nSuites: s t u v\nComponents:"+strings.Repeat(" c", 64)+"\n"),
 			[]string{"a:amd64 1.0>1.1 stable security", "b:all 1.0>2.0 stable", c}, "more than is allowed"},

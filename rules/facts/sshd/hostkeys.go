@@ -106,7 +106,9 @@ func hostKeys(root *dirfd.Root, v Value) facts.Answer[HostKey] {
 		}
 		k.Present = true
 		k.Mode, k.UID, k.GID = int64(s.Mode&0o7777), int64(s.UID), int64(s.GID)
-		k.read(root)
+		if s.Kind == entry.File { // else the daemon has no key, whatever lies beside
+			k.read(root)
+		}
 		out.Rows = append(out.Rows, k)
 	}
 	if !v.Known && out.Status == rules.OK {
@@ -171,6 +173,13 @@ func (c *Config) files(root *dirfd.Root) facts.Answer[File] {
 	for _, f := range c.Files {
 		add(string(f))
 		add(string(f.Dir()))
+	}
+	for _, f := range c.unread {
+		add(string(f))
+		add(string(f.Dir()))
+		if out.Status == rules.OK {
+			out.Status, out.Reason = rules.Failed, fmt.Sprintf("%s: is there, and cannot be read", f)
+		}
 	}
 	return out
 }

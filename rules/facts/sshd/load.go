@@ -59,6 +59,7 @@ type Config struct {
 	Denied   bool         // a file may not be read by us
 
 	denied  Problem
+	unread  []entry.Path // that are there, or should be
 	main    *source
 	sources []*source // all of them
 	version Version
@@ -208,6 +209,9 @@ func (l *loader) read(name string) *source {
 			l.deny(whole, err)
 		case errors.Is(err, fs.ErrNotExist) && len(l.conf.Files) == 0:
 			l.conf.Absent = true
+		}
+		if p != "" {
+			l.conf.unread = append(l.conf.unread, p)
 		}
 		l.problem(whole, "cannot be read: %v", err)
 		return nil

@@ -3,6 +3,7 @@ package sshd
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // shape says how the arguments of a keyword are read and printed.
@@ -200,8 +201,8 @@ var deprecated = strings.Fields(`afstokenpassing authorizedkeysfile2 checkmail g
 	rhostsauthentication rhostsrsaauthentication rsaauthentication serverkeybits uselogin useprivilegeseparation verifyreversemapping`)
 
 // keywords returns the table by names in lower case, aliases and deprecated
-// ones included.
-func keywords() map[string]*option {
+// ones included. Nobody changes it.
+var keywords = sync.OnceValue(func() map[string]*option {
 	out := make(map[string]*option, len(table)+len(aliases)+len(deprecated))
 	for _, t := range table {
 		o := &option{name: t.name, shape: t.shape, merge: t.merge, inMatch: t.flags == "m", words: t.words, defined: t.builtin != "?"}
@@ -217,4 +218,4 @@ func keywords() map[string]*option {
 		out[d] = &option{name: d, shape: ignored, inMatch: slices.Contains([]string{"authorizedkeysfile2", "rhostsrsaauthentication", "rsaauthentication"}, d)}
 	}
 	return out
-}
+})

@@ -260,7 +260,20 @@ func TestHostileImage(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	key := filepath.Join(h.Root.HostPath(), "etc/ssh/ssh_host_ed25519_key")
+	if err := syscall.Mkfifo(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(key+".pub", []byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqXx6lD4BwGk3tSoXdzjvl6YHCfCbNKkjpLKVqqFqTq\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	f := sshd.Collect(t.Context(), h, known)
+	if f.Files.Status != rules.Failed || !slices.ContainsFunc(f.Files.Rows, func(r sshd.File) bool { return r.Path == "/"+drop+"30.conf" }) {
+		t.Errorf("files: %s %+v", f.Files.Status, f.Files.Rows)
+	}
+	if k := f.HostKeys.Rows; len(k) != 1 || !k[0].Present || k[0].TypeKnown {
+		t.Errorf("a FIFO for a key: %+v", k)
+	}
 	c := contextOf(t, f, "nobody from external")
 	if c.MaxAuthTries != 6 || c.LoginGraceTime != 7 || c.MaxSessions != 4 || c.MaxSessionsAt != "/"+main+":2" {
 		t.Errorf("got %d %d %d at %s", c.MaxAuthTries, c.LoginGraceTime, c.MaxSessions, c.MaxSessionsAt)
