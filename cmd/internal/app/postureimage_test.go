@@ -47,9 +47,15 @@ func judgeRoot(t testing.TB, root, config string, o PostureOptions) map[string]s
 	if err := os.WriteFile(file, []byte("version: 1\npaths: [{path: /nonexistent, attributes: presence}]\n"+config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return judgeEnv(t, &Env{Now: time.Now, Config: file, State: filepath.Join(dir, "state"), Root: root}, o)
+}
+
+// judgeEnv is judgeRoot for a state folder and a configuration that are there.
+func judgeEnv(t testing.TB, e *Env, o PostureOptions) map[string]said {
+	t.Helper()
 	var out, errs bytes.Buffer
 	o.Format = "json"
-	e := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Version: "test", Now: time.Now, Config: file, State: filepath.Join(dir, "state"), Root: root}
+	e.Stdin, e.Stdout, e.Stderr = strings.NewReader(""), &out, &errs
 	if _, err := Posture(context.Background(), e, o); err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}
@@ -232,9 +238,12 @@ var looseModes = map[string]os.FileMode{"etc/ssh/sshd_config.d/50-cloud-init.con
 
 const twoRoles = "services: [{name: web, port: 443, class: public, role: web}, {name: mail, port: 25, class: public, role: mail}]\n"
 
-// imageTable says for each rule that can judge an image what it finds on the weak
-// one: a subject, how grave, and a part of what is said, which names the place.
-var imageTable = []struct{ rule, subject, severity, says string }{
+// saidOfImage is what a rule finds on the weak image: a subject, how grave, and a
+// part of what is said, which names the place.
+type saidOfImage struct{ rule, subject, severity, says string }
+
+// imageTable has each rule that can judge an image.
+var imageTable = []saidOfImage{
 	{"net.http-plain", `nginx "/etc/nginx/nginx.conf:2"`, "medium", "serves without encryption"},
 	{"ssh.access-list", "everybody", "medium", "neither AllowUsers nor AllowGroups"},
 	{"ssh.authkeys", `"eve" "/home/eve/.ssh/authorized_keys" SHA256:X4ZflkzD1Cpb3TnPaM09WI1uSEEPkOogj+URVk289Yk`, "high", "/home/eve/.ssh/authorized_keys:2: others may write /home/eve/.ssh"},
@@ -291,7 +300,7 @@ func TestRulesOnImages(t *testing.T) {
 	}
 	// What only a running host tells is unknown, in both.
 	for _, id := range builtinIDs(t) {
-		if slices.ContainsFunc(imageTable, func(c struct{ rule, subject, severity, says string }) bool { return c.rule == id }) {
+		if slices.ContainsFunc(imageTable, func(c saidOfImage) bool { return c.rule == id }) {
 			continue
 		}
 		if r := mended[id]; r.verdict != "unknown" && id != "ssh.live-offers-password" || !strings.Contains(r.reason, "offline") && r.verdict != "" {
