@@ -59,8 +59,14 @@ func judgeEnv(t testing.TB, e *Env, o PostureOptions) map[string]said {
 	if _, err := Posture(context.Background(), e, o); err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}
+	return parseSaid(t, out.String())
+}
+
+// parseSaid reads the lines of "intact posture --format json".
+func parseSaid(t testing.TB, text string) map[string]said {
+	t.Helper()
 	all := map[string]said{}
-	for line := range strings.Lines(out.String()) {
+	for line := range strings.Lines(text) {
 		var r struct {
 			Type, Set, Rule, Verdict, Reason, Name, Severity string
 			Subject                                          struct{ Name, Path string }

@@ -260,6 +260,8 @@ Match Address 127.0.0.1,::1
 			t.Errorf("%s, %s in the weak world: %+v", c.rule, subject, r)
 		}
 	}
+	delete(weak, "ssh.live-offers-password") // the user's configuration does not turn it on
+	nothingPasses(t, weak, judgeAsUser(t, "/", liveConfig))
 	// What is declared and listens is fine, what is declared and does not is not asked for.
 	for _, s := range weak["net.unlisted"].subjects {
 		if strings.Contains(s.name, "/443 ") || strings.Contains(s.name, "/8443 ") || strings.Contains(s.name, "/9000 ") {
