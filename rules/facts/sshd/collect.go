@@ -181,6 +181,9 @@ func (r *reader) contexts(ctx context.Context) {
 	}
 	r.facts.Contexts = out
 	r.facts.Settings = facts.Answer[Setting]{Rows: Settings(out.Rows), Status: out.Status, Reason: out.Reason, Via: out.Via}
+	if s := &r.facts.Settings; s.Status == rules.OK && !r.version.Known() && (len(told) == 0 || told[0] == nil) {
+		s.Status, s.Reason = rules.Failed, "the release of sshd is not known, and with it what it does without a word"
+	}
 }
 
 // askAll asks the daemon about each connection, two at a time. Where no file
