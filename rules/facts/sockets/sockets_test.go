@@ -273,10 +273,10 @@ func FuzzReadTable(f *testing.F) {
 }
 
 func FuzzReadDiag(f *testing.F) {
-	f.Add(make([]byte, nlHeader+msgSize))
+	f.Add(make([]byte, msgSize))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var out []Listener
-		readDiag(b, 0, syscall.IPPROTO_TCP, &out)
+		readDiag(sockDiagByFamily, b, syscall.IPPROTO_TCP, &out)
 	})
 }
 
