@@ -50,7 +50,7 @@ var edges = map[string][]string{
 	"rules/facts/sudo":     {"rules", "rules/facts", "scanner/digest", "scanner/entry"},
 	"rules/facts/netlink":  {},
 	"rules/facts/sockets":  {"rules", "rules/facts", "rules/facts/netlink"},
-	"rules/facts/firewall": {"rules", "rules/facts", "rules/facts/netlink", "scanner/digest"},
+	"rules/facts/firewall": {"rules", "rules/facts", "rules/facts/netlink", "scanner/digest", "scanner/entry"},
 	"rules/facts/units":    {"rules", "rules/facts", "scanner/digest", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/accounts": {"rules", "rules/facts", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/pam":      {"rules", "rules/facts", "scanner/dirfd", "scanner/entry"},
