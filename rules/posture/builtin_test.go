@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"intact/rules/facts/accounts"
+	"intact/rules/facts/firewall"
 	"intact/rules/facts/guards"
 	"intact/rules/facts/osupdates"
 	"intact/rules/facts/pam"
@@ -25,6 +26,7 @@ func builtinKinds() []posture.Kind {
 	return append(posture.OwnKinds(),
 		posture.Kind{Name: "net.listeners", Row: reflect.TypeFor[sockets.Listener]()},
 		posture.Kind{Name: "net.interfaces", Row: reflect.TypeFor[sockets.Interface]()},
+		posture.Kind{Name: "firewall.published", Row: reflect.TypeFor[firewall.Published]()},
 		posture.Kind{Name: "updates.pending", Row: reflect.TypeFor[osupdates.Update]()},
 		posture.Kind{Name: "updates.lists", Row: reflect.TypeFor[osupdates.List]()},
 		posture.Kind{Name: "updates.automatic", Row: reflect.TypeFor[osupdates.Automatic]()},

@@ -19,9 +19,6 @@ itself: a listener, a user, a setting. ` + "`fail`, `pass`, `not-applicable`, `u
 (the rule itself went wrong) and ` + "`waived`" + ` are the verdicts. How to change rules, write others and waive findings is in
 [waivers.md](waivers.md).
 
-Ports that a container engine publishes past
-the filter by address translation are judged by nothing yet: only the rules of the packet filter tell of them.
-
 `
 
 // Document returns the page about all rules of the book, as Markdown.
@@ -159,6 +156,14 @@ type Setting struct {
 	Source   string // digest of what the rule says: its expressions and cases
 }
 
+// absentText says what a rule makes of what the host does not have.
+func absentText(r *Rule) string {
+	if r.AbsentEmpty {
+		return "empty"
+	}
+	return strconv.FormatBool(r.AbsentOK)
+}
+
 // Settings returns those of all rules, in the order of the book.
 func (b *Book) Settings(profile string) (out []Setting) {
 	for _, r := range b.Rules {
@@ -169,7 +174,7 @@ func (b *Book) Settings(profile string) (out []Setting) {
 		}
 		s.Params = string(appendPairs(nil, params...))
 		words := []string{"when", r.When, "each", r.Each, "known", r.Known, "expect", r.Expect, "subject", r.Subject, "evidence", r.Evidence,
-			"absent", strconv.FormatBool(r.AbsentOK), "live", strconv.FormatBool(r.NeedsLive)}
+			"absent", absentText(r), "live", strconv.FormatBool(r.NeedsLive)}
 		for _, c := range r.Cases {
 			words = append(words, "if", c.If, "severity", c.Severity.String())
 		}

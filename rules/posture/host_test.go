@@ -8,6 +8,7 @@ import (
 	"intact/rules"
 	"intact/rules/facts"
 	"intact/rules/facts/accounts"
+	"intact/rules/facts/firewall"
 	"intact/rules/facts/guards"
 	"intact/rules/facts/pam"
 	"intact/rules/facts/sockets"
@@ -33,16 +34,17 @@ func TestThisHost(t *testing.T) {
 	ssh := sshd.Collect(ctx, h, sshd.Options{})
 	all := accounts.Collect(ctx, h, nil)
 	known := posture.Fixed{
-		"net.listeners":   posture.FactOf(listeners),
-		"net.interfaces":  posture.FactOf(interfaces),
-		"sshd.contexts":   posture.FactOf(ssh.Contexts),
-		"sshd.directives": posture.FactOf(ssh.Directives),
-		"sshd.weaker":     posture.FactOf(ssh.Weaker),
-		"sshd.host_keys":  posture.FactOf(ssh.HostKeys),
-		"sshd.files":      posture.FactOf(ssh.Files),
-		"sshd.server":     posture.FactOf(ssh.Server),
-		"accounts.keys":   posture.FactOf(accounts.Keys(ctx, h, all.Users.Rows, nil)),
-		"accounts.users":  posture.FactOf(all.Users), "accounts.members": posture.FactOf(all.Members), "accounts.sources": posture.FactOf(all.Sources),
+		"net.listeners":      posture.FactOf(listeners),
+		"net.interfaces":     posture.FactOf(interfaces),
+		"firewall.published": posture.FactOf(firewall.Collect(ctx, h).Published),
+		"sshd.contexts":      posture.FactOf(ssh.Contexts),
+		"sshd.directives":    posture.FactOf(ssh.Directives),
+		"sshd.weaker":        posture.FactOf(ssh.Weaker),
+		"sshd.host_keys":     posture.FactOf(ssh.HostKeys),
+		"sshd.files":         posture.FactOf(ssh.Files),
+		"sshd.server":        posture.FactOf(ssh.Server),
+		"accounts.keys":      posture.FactOf(accounts.Keys(ctx, h, all.Users.Rows, nil)),
+		"accounts.users":     posture.FactOf(all.Users), "accounts.members": posture.FactOf(all.Members), "accounts.sources": posture.FactOf(all.Sources),
 		"pam.stacks":  posture.FactOf(pam.Collect(ctx, h).Stacks),
 		"web.servers": posture.FactOf(web.Collect(ctx, h, listeners)),
 		"guards":      posture.FactOf(guards.Collect(ctx, h, units.Collect(ctx, h))),

@@ -3,6 +3,7 @@ package posture
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -147,6 +148,9 @@ func (j *judgement) learn(ctx context.Context, needs []string) bool {
 			continue
 		}
 		f := j.in.Facts.Fact(ctx, name)
+		if k := j.kinds[name]; f.Status == rules.Absent && j.rule.AbsentEmpty && !k.Single {
+			f = Fact{Rows: reflect.MakeSlice(reflect.SliceOf(k.Row), 0, 0).Interface(), Status: rules.OK}
+		}
 		j.facts[name] = f
 		if f.Status != rules.OK && slices.Contains(j.prog.partial, name) && j.kinds[name].rows(f) > 0 {
 			_, why := j.unknown([]string{name})

@@ -100,6 +100,18 @@ func TestUnknownParts(t *testing.T) {
 	}
 }
 
+// What the host does not have is a list of nothing where a rule says so; what
+// could not be read is not.
+func TestAbsentEmpty(t *testing.T) {
+	for status, want := range map[rules.Status]posture.Verdict{rules.Absent: posture.Fail, rules.Denied: posture.Unknown, rules.Offline: posture.Unknown} {
+		in := posture.Input{Facts: posture.Fixed{"net.listeners": unknown(status, ""), "packages": known(pkg{Name: "a"})}, Live: true}
+		r := judge(t, book(t, one("each: packages", "expect: net.listeners.exists(l, l.exe == item.name)", "subject: item.name", "absent: empty")), in)["site.a"]
+		if r.Verdict != want {
+			t.Errorf("%s: %s, not %s", status, r.Verdict, want)
+		}
+	}
+}
+
 // Rows that were read before something went wrong are judged where each is
 // judged by itself, and only there: they may fail, and never pass.
 func TestPartial(t *testing.T) {

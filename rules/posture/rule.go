@@ -28,6 +28,7 @@ type Rule struct {
 	Forced         bool   // a site file said whether it is enabled: the profile does not count
 	NeedsLive      bool   // judges nothing about an image
 	AbsentOK       bool   // what the host does not have makes it not-applicable
+	AbsentEmpty    bool   // what the host does not have is a list of nothing
 	Builtin        bool
 	Place          string // file:line
 	Changed        string // file:line of what changed a built-in, "" if nothing did
@@ -142,7 +143,8 @@ func parseRule(n *strict.Node, set string, builtin bool) *Rule {
 	}
 	r.NeedsLive = n.Get("needs_live").Bool()
 	if a := n.Get("absent"); a != nil {
-		r.AbsentOK = a.Word(string(NotApplicable), string(Unknown)) == string(NotApplicable)
+		word := a.Word(string(NotApplicable), string(Unknown), "empty")
+		r.AbsentOK, r.AbsentEmpty = word == string(NotApplicable), word == "empty"
 	}
 	r.at.tests = n.Get("tests")
 	if builtin {

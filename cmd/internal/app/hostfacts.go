@@ -14,6 +14,7 @@ import (
 	"intact/rules/facts"
 	"intact/rules/facts/accounts"
 	"intact/rules/facts/anchors"
+	"intact/rules/facts/firewall"
 	"intact/rules/facts/guards"
 	"intact/rules/facts/kernel"
 	"intact/rules/facts/osupdates"
@@ -38,6 +39,9 @@ func factKinds() []posture.Kind {
 	return append(posture.OwnKinds(),
 		kind("net.listeners", reflect.TypeFor[sockets.Listener](), "sockets that strangers can send to, with the program behind each"),
 		kind("net.interfaces", reflect.TypeFor[sockets.Interface](), "network interfaces of the host's own namespace"),
+		kind("firewall.chains", reflect.TypeFor[firewall.Chain](), "chains of nf_tables with their rules"),
+		kind("firewall.legacy", reflect.TypeFor[firewall.Legacy](), "tables of iptables-legacy, which nf_tables does not show"),
+		kind("firewall.published", reflect.TypeFor[firewall.Published](), "ports that address translation leads elsewhere"),
 		kind("accounts.users", reflect.TypeFor[accounts.User](), "users of passwd and shadow"),
 		kind("accounts.groups", reflect.TypeFor[accounts.Group](), "groups"),
 		kind("accounts.members", reflect.TypeFor[accounts.Member](), "who is in which group"),
@@ -132,6 +136,13 @@ func (h *hostFacts) collect(ctx context.Context, kind string) bool {
 	switch {
 	case group == "net":
 		h.sockets(ctx)
+	case group == "firewall":
+		keep(h, "firewall.chains", func() facts.Answer[firewall.Chain] {
+			a := firewall.Collect(ctx, h.host)
+			h.set("firewall.legacy", posture.FactOf(a.Legacy))
+			h.set("firewall.published", posture.FactOf(a.Published))
+			return a.Chains
+		})
 	case kind == "accounts.keys":
 		keep(h, kind, func() facts.Answer[accounts.AuthorizedKey] { return h.keys(ctx) })
 	case strings.HasPrefix(kind, "accounts.sudo"):

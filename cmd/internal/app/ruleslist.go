@@ -109,7 +109,7 @@ func RulesShow(e *Env, id string) (Outcome, error) {
 	for _, p := range []struct{ word, text string }{
 		{"severity", severity}, {"profile", r.Profile}, {"enabled", on}, {"from", from}, {"facts", strings.Join(b.NeedsOf(r), ", ")},
 		{"live", map[bool]string{true: "judges the running host only"}[r.NeedsLive]},
-		{"absent", map[bool]string{true: "not-applicable where the host has no such thing"}[r.AbsentOK]},
+		{"absent", map[bool]string{true: "not-applicable where the host has no such thing"}[r.AbsentOK] + map[bool]string{true: "of what the host does not have there is none"}[r.AbsentEmpty]},
 		{"why", r.Why}, {"fix", r.Fix}, {"see", r.Refs.String()},
 		{"when", r.When}, {"each", r.Each}, {"known", r.Known}, {"expect", r.Expect}, {"subject", r.Subject}, {"message", r.Message}, {"evidence", r.Evidence},
 	} {

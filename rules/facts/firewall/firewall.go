@@ -128,6 +128,7 @@ func collect(ctx context.Context, h facts.Host, ask asker, own []string) (a Answ
 			a.Published.Rows = append(a.Published.Rows, Published{Family: l.Family, Table: l.Table, Action: "unknown", Addr: "*", LastPort: maxPort, Legacy: true})
 		}
 	}
+	filtered(a.Published.Rows, a.Chains.Rows, a.Legacy.Rows)
 	switch {
 	case a.Published.Status == rules.Absent && len(a.Published.Rows) > 0:
 		a.Published.Status, a.Published.Reason = rules.OK, "" // no nf_tables, and others that have some

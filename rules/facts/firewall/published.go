@@ -18,7 +18,7 @@ type Published struct {
 	FirstPort int64  `cel:"first_port"` // 0 to 65535 stands for every port
 	LastPort  int64  `cel:"last_port"`
 	Addr      string `cel:"addr"`     // address, network or range that it is published on; * for all
-	In        string `cel:"in"`       // interface that it must come in by, quoted; "!= NAME" for which it must not; "" any
+	Iface     string `cel:"iface"`    // interface that it must come in by, quoted; "!= NAME" for which it must not; "" any
 	From      string `cel:"from"`     // senders that it is for, as saddr; "" all
 	Loopback  bool   `cel:"loopback"` // only the host itself can reach it
 	Action    string `cel:"action"`   // dnat, redirect; unknown: not understood
@@ -31,6 +31,11 @@ type Published struct {
 	Legacy    bool   `cel:"legacy"`    // the nat table of iptables-legacy: what it does is not known
 	Known     bool   `cel:"known"`     // what the rule does is understood
 	Rule      string `cel:"rule"`      // as firewall.chains has it
+
+	// A filter of nf_tables drops or rejects what its rules let not in at input, of
+	// this family. It is not known where none does and iptables-legacy has a filter.
+	InputDrops bool `cel:"input_drops"`
+	InputKnown bool `cel:"input_known"`
 }
 
 // maxPort is the last port.
@@ -53,13 +58,27 @@ func (p Published) Key() string {
 		proto = "*"
 	}
 	out := fmt.Sprintf("%s %s/%s@%s", p.Family, proto, port, p.Addr)
-	if p.In != "" && !strings.HasPrefix(p.In, "!=") {
-		out += "%" + p.In
+	if p.Iface != "" && !strings.HasPrefix(p.Iface, "!=") {
+		out += "%" + p.Iface
 	}
 	if !p.Known {
 		out += " by " + word(p.Table) + " " + word(p.Chain)
 	}
 	return out
+}
+
+// filtered fills in whether input is filtered.
+func filtered(rows []Published, chains []Chain, legacy []Legacy) {
+	of := func(p Published, family string) bool {
+		return family == p.Family || family == "inet" && p.Family != "bridge" || p.Family == "inet" && (family == "ip" || family == "ip6")
+	}
+	for i := range rows {
+		p := &rows[i]
+		p.InputDrops = slices.ContainsFunc(chains, func(c Chain) bool {
+			return c.Type == "filter" && c.Hook == "input" && (c.Rest == "drop" || c.Rest == "reject") && of(*p, c.Family)
+		})
+		p.InputKnown = p.InputDrops || !slices.ContainsFunc(legacy, func(l Legacy) bool { return l.Table == "filter" && of(*p, l.Family) })
+	}
 }
 
 // scope is what must be true of a packet that gets as far as some rule. What is
@@ -252,7 +271,7 @@ func (w *walk) add(chain place, p Published, s scope) {
 		}
 	}
 	p.Proto, p.FirstPort, p.LastPort = s.proto, s.first, s.last
-	p.Addr, p.In, p.From, p.Loopback = s.addr, s.in, s.from, s.loopback
+	p.Addr, p.Iface, p.From, p.Loopback = s.addr, s.in, s.from, s.loopback
 	if p.Addr == "" {
 		p.Addr = "*"
 	}
