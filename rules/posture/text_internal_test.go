@@ -1,7 +1,10 @@
 package posture
 
 import (
+	"os"
 	"path"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -109,6 +112,41 @@ func TestTechniques(t *testing.T) {
 	}
 	if !strings.Contains(sshAlgorithms, SSHAlgorithmsDate) {
 		t.Error("the table of algorithms does not say its date")
+	}
+}
+
+// Every id that a rule names is one of ATT&CK v19, and every one of a page is one
+// of it or leads to one.
+func TestTechniquesNamed(t *testing.T) {
+	if !strings.Contains(attackList, attackDate) {
+		t.Error("the list of techniques does not say its date")
+	}
+	files := map[string]string{}
+	for _, f := range Builtin() {
+		files[f.Name] = string(f.Text)
+	}
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatal(err, len(pages))
+	}
+	for _, p := range pages {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[p] = string(text)
+	}
+	n := 0
+	for name, text := range files {
+		for _, id := range regexp.MustCompile(`\bT1[0-9]{3}(\.[0-9]{3})?\b`).FindAllString(text, -1) {
+			n++
+			if now, ok := technique(id); !ok || now != id && strings.HasPrefix(name, "builtin/") {
+				t.Errorf("%s: %s is no technique of ATT&CK v19 (%s)", name, id, now)
+			}
+		}
+	}
+	if n < 50 {
+		t.Errorf("only %d ids", n)
 	}
 }
 
