@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"intact/cmd/internal/cli"
+	"intact/scanner/digest"
 )
 
 // The scripts in testdata/script drive the program as a user does. Besides
@@ -52,6 +53,7 @@ import (
 const (
 	namespaceVar = "INTACT_TEST_NAMESPACE"
 	clockVar     = "INTACT_TEST_CLOCK" // how far the program's clock is ahead, as 36h
+	toolVar      = "INTACT_TEST_TOOL"  // the binary of the tests and its digest, see toolText
 	ordinary     = 65534               // the user of asuser
 )
 
@@ -64,10 +66,15 @@ func TestMain(m *testing.M) {
 		ownNamespace()
 	}
 	syscall.Umask(0o022)
+	if filepath.Base(os.Args[0]) != "intact" {
+		if err := os.Setenv(toolVar, toolText()); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"intact": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		os.Exit(cli.MainAt(ctx, clock, os.Args, os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(cli.MainOf(ctx, cli.Known{Now: clock, Tool: toolDigest()}, os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}})
 }
 
@@ -75,6 +82,35 @@ func TestMain(m *testing.M) {
 func clock() time.Time {
 	ahead, _ := time.ParseDuration(os.Getenv(clockVar)) // none: 0
 	return time.Now().Add(ahead)
+}
+
+// toolText says which file the binary is and what its digest is, so that not each
+// of the thousands of processes of the scripts reads it.
+func toolText() string {
+	b, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return ""
+	}
+	return selfID() + " " + digest.Sum(b).String()
+}
+
+// toolDigest is the digest that the process above said, if that is about the file
+// that this process runs; else zero, and it is read.
+func toolDigest() (d digest.Digest) {
+	id, text, _ := strings.Cut(os.Getenv(toolVar), " ")
+	if id != "" && id == selfID() {
+		d, _ = digest.Parse(text)
+	}
+	return d
+}
+
+// selfID names the file that this process runs as it is now.
+func selfID() string {
+	var st syscall.Stat_t
+	if err := syscall.Stat("/proc/self/exe", &st); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, st.Size, st.Mtim.Nano())
 }
 
 func TestScript(t *testing.T) {
@@ -173,6 +209,7 @@ func setup(e *testscript.Env) error {
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
 	e.Setenv("XDG_STATE_HOME", filepath.Join(home, "state-home"))
 	e.Setenv("TZ", "UTC")
+	e.Setenv(toolVar, os.Getenv(toolVar))
 	if snippets, err := filepath.Abs("../../packaging"); err == nil {
 		e.Setenv("SNIPPETS", snippets)
 	}
@@ -246,7 +283,7 @@ func harmless(ts *testscript.TestScript, where, text string) {
 }
 
 func environment(ts *testscript.TestScript) (env []string) {
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TZ", "SUDO_USER", "GORACE", clockVar} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "TZ", "SUDO_USER", "GORACE", clockVar, toolVar} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"intact/cmd/internal/cli"
 )
@@ -87,7 +86,7 @@ func (m *image) intact(want int, args ...string) (findings []map[string]any, tra
 	m.t.Helper()
 	var out, errs bytes.Buffer
 	line := append(append([]string{}, m.args...), append(args, "--format=json")...)
-	if got := cli.MainAt(context.Background(), time.Now, line, strings.NewReader(""), &out, &errs); got != want {
+	if got := cli.MainOf(context.Background(), cli.Known{Tool: toolDigest()}, line, strings.NewReader(""), &out, &errs); got != want {
 		m.t.Fatalf("%q exits with %d, want %d: %s%s", args, got, want, out.String(), errs.String())
 	}
 	for l := range bytes.Lines(out.Bytes()) {
@@ -243,7 +242,7 @@ func TestTwoViewsStay(t *testing.T) {
 	same(found, "/a fim.executable false", "/m fim.two-views false", "/n fim.executable false", "/z fim.two-views false", "/z fim.metadata false")
 	var out, errs bytes.Buffer
 	line := append(append([]string{}, m.args...), "accept", "--all", "--reason=all of it")
-	if code := cli.MainAt(context.Background(), time.Now, line, strings.NewReader(""), &out, &errs); code != 0 {
+	if code := cli.MainOf(context.Background(), cli.Known{Tool: toolDigest()}, line, strings.NewReader(""), &out, &errs); code != 0 {
 		t.Fatalf("accept: %d: %s", code, errs.String())
 	}
 	found, _ = m.intact(1, "check", "--second-look=100%")

@@ -16,6 +16,7 @@ import (
 	"intact/baseline"
 	"intact/report"
 	"intact/rules"
+	"intact/scanner/digest"
 	"intact/scanner/strict"
 )
 
@@ -27,8 +28,9 @@ type Env struct {
 	Now    func() time.Time
 	Random io.Reader // what a quick check reads by chance; nil: crypto/rand
 
-	Version string   // of the program
-	Args    []string // the command line, for the lock's "held by"
+	Version string        // of the program
+	Tool    digest.Digest // of its binary; zero: it is read where it is needed
+	Args    []string      // the command line, for the lock's "held by"
 
 	Config string // --config, "" for the default places
 	State  string // --state, "" for the configured folder

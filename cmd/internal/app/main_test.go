@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"intact/cmd/internal/app"
 	"intact/cmd/internal/cli"
 	"intact/rules"
+	"intact/scanner/digest"
 )
 
 // childEnv makes the test binary the program itself: its arguments are then a
@@ -107,8 +109,17 @@ func (s *site) write(name, text string) {
 func (s *site) env(stdout, stderr io.Writer) *app.Env {
 	return &app.Env{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "test",
 		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks, Crontabs: s.tabs, Explainers: s.known, PackageLocks: append([]string{}, s.locks...),
-		Config: s.config, State: s.state, Root: "/", Workers: 3}
+		Config: s.config, State: s.state, Root: "/", Workers: 3, Tool: tool()}
 }
+
+// tool is the digest of the binary of the tests, read once. Processes of their own
+// read it themselves.
+var tool = sync.OnceValue(func() (d digest.Digest) {
+	if b, err := os.ReadFile("/proc/self/exe"); err == nil {
+		d = digest.Sum(b)
+	}
+	return d
+})
 
 // result is how one command went.
 type result struct {

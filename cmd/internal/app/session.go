@@ -248,6 +248,9 @@ func (s *session) tool() report.Tool {
 // toolDigest is the digest of the running binary, zero if it cannot be read. It
 // is read when it is first asked for.
 func (s *session) toolDigest() digest.Digest {
+	if s.env.Tool != (digest.Digest{}) {
+		return s.env.Tool
+	}
 	if s.binary == nil {
 		s.binary = new(digest.Digest)
 		if f, err := os.Open("/proc/self/exe"); err == nil {

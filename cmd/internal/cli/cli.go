@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"intact/cmd/internal/app"
+	"intact/scanner/digest"
 )
 
 // exitHelp stands in the help of every command.
@@ -45,19 +46,28 @@ type program struct {
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	return MainAt(ctx, time.Now, args, stdin, stdout, stderr)
+	return MainOf(ctx, Known{}, args, stdin, stdout, stderr)
 }
 
-// MainAt is Main by another clock, for tests: what a quick check does depends on
-// how long ago something was.
-func MainAt(ctx context.Context, now func() time.Time, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+// Known is what tests tell the program that it finds out by itself otherwise.
+type Known struct {
+	Now  func() time.Time // the clock: what a quick check does depends on how long ago something was
+	Tool digest.Digest    // of the binary, which takes time to read; zero: it is read
+}
+
+// MainOf is Main for tests.
+func MainOf(ctx context.Context, known Known, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	now := known.Now
+	if now == nil {
+		now = time.Now
+	}
 	p := &program{ctx: ctx}
 	defer func() {
 		if r := recover(); r != nil {
 			code = p.failed(fmt.Errorf("internal error: %v\n%s", r, debug.Stack()), app.ExitIncomplete)
 		}
 	}()
-	p.env = app.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: now, Version: versionText(), Args: args}
+	p.env = app.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: now, Version: versionText(), Tool: known.Tool, Args: args}
 	a := p.app()
 	table := TableOf(a)
 	p.hook = isHook(args, table)
