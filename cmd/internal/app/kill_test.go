@@ -117,7 +117,7 @@ func (k killer) run(s *site, args ...string) (done bool, events int, took time.D
 // while in which something is published. INTACT_KILL sets the number of kills.
 func TestKill(t *testing.T) {
 	onlyPlain(t)
-	n := rounds(t, "INTACT_KILL", 16)
+	n := rounds(t, "INTACT_KILL", 12)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 2))

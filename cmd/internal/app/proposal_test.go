@@ -98,7 +98,7 @@ func TestRefusedRequests(t *testing.T) {
 	good, err := os.ReadFile(g.request)
 	g.must(err)
 	r := rand.New(rand.NewPCG(5, 6))
-	for i := 0; i < len(good); i += 1 + r.IntN(40) {
+	for i := 0; i < len(good); i += 1 + r.IntN(80) { // each byte: baseline.TestRequestEveryByte
 		bad := bytes.Clone(good)
 		bad[i] ^= 1 << (i % 8)
 		g.must(os.WriteFile(g.request, bad, 0o600))
