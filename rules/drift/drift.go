@@ -66,6 +66,7 @@ var kinds = map[string]kind{
 	"signing-key": {rules.High, "T1195.002", "packages are believed that this key signed", "packages that this key signed are not believed any more", "the key lies elsewhere"},
 	anchor:        {rules.High, "T1553.004", "programs believe whom this authority vouches for", "programs do not believe this authority any more", "the authority is trusted otherwise"},
 	boot:          {rules.Medium, "T1685", "the kernel was started with something that it was not", "the kernel was started without something that it was", "the kernel was started otherwise"},
+	"firewall":    {rules.High, "T1686", "the packet filter has a chain that it had not", "the packet filter has lost a chain", "the packet filter does something else"},
 	module:        {rules.High, "T1547.006", "the kernel has a module of no package, or is tainted by it", "the kernel does not have this module any more", "the module is another"},
 	pam:           {rules.Critical, "T1556.003", "PAM asks a module that it did not", "PAM does not ask this module any more", "PAM asks the module otherwise"},
 	preload:       {rules.Critical, "T1574.006", "programs load something that they did not", "programs do not load this any more", "programs load something else"},

@@ -19,6 +19,7 @@ import (
 	"intact/report"
 	"intact/rules"
 	"intact/rules/drift"
+	"intact/rules/facts/firewall"
 	"intact/rules/facts/kernel"
 	"intact/rules/facts/preload"
 	"intact/rules/facts/units"
@@ -41,7 +42,7 @@ type driftKind struct{ name, fact string }
 // driftKinds are sorted by name.
 func driftKinds() []driftKind {
 	return []driftKind{
-		{"anchor", "tls.anchors"}, {"boot", "kernel.boot"}, {"cron", "units.cron"}, {"group", "accounts.groups"}, {"key", "accounts.keys"},
+		{"anchor", "tls.anchors"}, {"boot", "kernel.boot"}, {"cron", "units.cron"}, {"firewall", "firewall.chains"}, {"group", "accounts.groups"}, {"key", "accounts.keys"},
 		{"listener", "net.listeners"}, {"member", "accounts.members"}, {"module", "kernel.modules"}, {"pam", "pam.entries"}, {"preload", "preload.entries"},
 		{"repository", "updates.repositories"}, {"signing-key", "updates.signing_keys"}, {"sshd", "sshd.settings"}, {"sudo", "accounts.sudo"},
 		{"sudo-setting", "accounts.sudo_settings"}, {"sysctl", "kernel.sysctl"}, {"unit", "units.units"}, {"user", "accounts.users"},
@@ -83,6 +84,8 @@ func passing(r drifting) bool {
 		return r.Transient
 	case kernel.Module:
 		return r.Plain()
+	case firewall.Chain:
+		return r.Container
 	}
 	return false
 }

@@ -10,6 +10,8 @@ import (
 
 	"intact/cmd/internal/config"
 	"intact/rules"
+	"intact/rules/facts"
+	"intact/rules/facts/firewall"
 	"intact/rules/posture"
 	"intact/scanner/strict"
 )
@@ -106,6 +108,8 @@ type judged struct {
 	results []posture.Result
 	tally   posture.Tally // of the rules; what is said about waivers and attestations is not in it
 	out     Outcome
+
+	filter facts.Answer[firewall.Chain] // of services alone
 }
 
 // The sets of results that no rule file has.

@@ -12,6 +12,7 @@ import (
 	"intact/cmd/internal/config"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/facts/firewall"
 	"intact/rules/facts/sockets"
 	"intact/rules/posture"
 )
@@ -67,6 +68,7 @@ func Services(ctx context.Context, e *Env, o ServicesOptions) (Outcome, error) {
 	if err := j.judge(ctx); err != nil {
 		return Outcome{}, err
 	}
+	j.filter = answerOf[firewall.Chain](ctx, j.facts, "firewall.chains")
 	rows := j.services(list)
 	if o.Format == "json" {
 		err = j.servicesJSON(w, rows, f)

@@ -13,6 +13,8 @@ import (
 
 	"intact/report"
 	"intact/rules"
+	"intact/rules/facts"
+	"intact/rules/facts/firewall"
 	"intact/rules/facts/sockets"
 	"intact/rules/posture"
 )
@@ -96,8 +98,29 @@ func (j *judged) answers(w io.Writer, rows []*service) error {
 	if missing != nil {
 		fmt.Fprintf(w, "%-17s  declared, and nothing listens: %s\n", "does it run?", strings.Join(missing, ", "))
 	}
-	_, err := fmt.Fprintf(w, "%-17s  not looked at\n", "firewall?")
+	_, err := fmt.Fprintf(w, "%-17s  %s\n", "firewall?", filterWords(j.filter))
 	return err
+}
+
+// filterWords says what the packet filter does with what comes in and no rule of
+// it is about.
+func filterWords(a facts.Answer[firewall.Chain]) string {
+	if a.Status == rules.Absent {
+		return "the kernel has no nf_tables"
+	}
+	if a.Status != rules.OK {
+		return "unknown: " + report.Prose(a.Reason)
+	}
+	var out []string
+	for _, c := range a.Rows {
+		if c.Hook == "input" && c.Type == "filter" {
+			out = append(out, fmt.Sprintf("%s %s %s: policy %s, %s", c.Family, report.Escape(c.Table), report.Escape(c.Name), c.Policy, counted(len(c.Rules), "rule")))
+		}
+	}
+	if out == nil {
+		return "no chain of nf_tables looks at what comes in"
+	}
+	return strings.Join(out, "; ")
 }
 
 // answer is what a rule says, in words.

@@ -66,8 +66,8 @@ func (c Chain) Compared() string {
 	if c.Dormant {
 		out += ` dormant="true"`
 	}
-	for i, r := range c.lasting() {
-		out += fmt.Sprintf(" rule%d=%q", i+1, r)
+	for _, r := range c.lasting() {
+		out += fmt.Sprintf(" rule=%q", r)
 	}
 	return out
 }

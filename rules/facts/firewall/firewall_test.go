@@ -471,10 +471,10 @@ func TestIPTables(t *testing.T) {
 			t.Errorf("%+v", input)
 		}
 		compareRules(t, chain(t, rows, "ip6 filter INPUT"), []string{"icmpv6 type 128 icmpv6 code 0 accept", "meta l4proto tcp ip6 saddr fe80::/10 reject"})
-		if c := chain(t, rows, "ip filter f2b-sshd"); strings.Contains(c.Compared(), "192.0.2.66") || !strings.Contains(c.Compared(), `rule1="return"`) || len(c.Rules) != 2 {
+		if c := chain(t, rows, "ip filter f2b-sshd"); strings.Contains(c.Compared(), "192.0.2.66") || !strings.Contains(c.Compared(), `rule="return"`) || len(c.Rules) != 2 {
 			t.Errorf("%+v\n%s", c, c.Compared())
 		}
-		if c := chain(t, rows, "ip nat POSTROUTING"); len(c.Rules) != 4 || c.Compared() != `type="nat" hook="postrouting" priority="100" policy="accept" rule1="oifname != \"docker0\" ip saddr 172.17.0.0/16 masquerade" rule2="oifname \"eth0\" meta l4proto udp snat to 192.0.2.1-192.0.2.5:1000-2000"` {
+		if c := chain(t, rows, "ip nat POSTROUTING"); len(c.Rules) != 4 || c.Compared() != `type="nat" hook="postrouting" priority="100" policy="accept" rule="oifname != \"docker0\" ip saddr 172.17.0.0/16 masquerade" rule="oifname \"eth0\" meta l4proto udp snat to 192.0.2.1-192.0.2.5:1000-2000"` {
 			t.Errorf("%+v\n%s", c, c.Compared())
 		}
 		for key, of := range map[string]bool{"ip nat DOCKER": true, "ip nat NETAVARK-DN-1D8721804F16F": true, "ip filter DOCKER-USER": false, "ip nat PREROUTING": false} {
