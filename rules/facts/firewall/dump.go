@@ -45,6 +45,7 @@ type place struct {
 type rawChain struct {
 	place
 	base             bool
+	anonymous        bool // written inside of a rule; the kernel numbers it
 	kind             string
 	hook             uint32
 	priority, policy int32
@@ -58,8 +59,9 @@ type ruleset struct {
 	chains     []rawChain
 	rules      map[place][][]byte // lists of expressions by chain, in order
 	sets       map[place]*set
-	count      int // of rules
-	elements   int // of all sets
+	count      int              // of rules
+	elements   int              // of all sets
+	aliases    map[place]string // of anonymous chains
 	ifname     func(index uint32) string
 }
 
@@ -214,6 +216,8 @@ func (r *ruleset) takeChain(family byte, body []byte) error {
 			c.name = text(v)
 		case unix.NFTA_CHAIN_TYPE:
 			c.kind = text(v)
+		case chainFlags:
+			c.anonymous = number(v)&4 != 0 // NFT_CHAIN_BINDING
 		case unix.NFTA_CHAIN_POLICY:
 			c.policy = int32(number(v))
 		case unix.NFTA_CHAIN_HOOK:
@@ -244,6 +248,9 @@ func (c *rawChain) takeHook(v []byte) error {
 		return nil
 	})
 }
+
+// chainFlags is NFTA_CHAIN_FLAGS of nf_tables.h.
+const chainFlags = 10
 
 // hookDevices is NFTA_HOOK_DEVS of nf_tables.h.
 const hookDevices = 4

@@ -341,6 +341,7 @@ func (d *decoder) within(a attrs) bool {
 func (d *decoder) immediate(a attrs) bool {
 	data, v := value(a[unix.NFTA_IMMEDIATE_DATA])
 	if v != nil {
+		v.chain = d.alias(d.chain, v.chain)
 		d.add(term{text: v.String(), verdict: v})
 		return true
 	}

@@ -49,19 +49,18 @@ const (
 // source is what a register holds: a field of the packet, or of what the kernel
 // knows of it, perhaps masked; or a constant; or what a map gives.
 type source struct {
-	name    string // "tcp dport"; "" of a constant
-	role    role
-	form    form
-	size    int    // bytes
-	full    int    // bytes of the whole field: an address may be loaded in part
-	mask    []byte // of the bits that count, nil for all
-	turned  bool   // byte order was changed, so that it can be compared
-	parts   []source
-	data    []byte // of a constant
-	mapped  *mapping
-	at      int // where in the data of the map it begins
-	ifname  func(uint32) string
-	unknown bool // made by an expression that is not understood
+	name   string // "tcp dport"; "" of a constant
+	role   role
+	form   form
+	size   int    // bytes
+	full   int    // bytes of the whole field: an address may be loaded in part
+	mask   []byte // of the bits that count, nil for all
+	turned bool   // byte order was changed, so that it can be compared
+	parts  []source
+	data   []byte // of a constant
+	mapped *mapping
+	at     int // where in the data of the map it begins
+	ifname func(uint32) string
 }
 
 // mapping is a look-up in a map.

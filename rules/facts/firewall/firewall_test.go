@@ -236,7 +236,14 @@ func ruleText() string {
 	for _, w := range written {
 		b.WriteString("\t\t" + w.rule + "\n")
 	}
-	b.WriteString(`		jump other
+	b.WriteString(`		udp dport 9 jump {
+			ip saddr 192.0.2.1 accept
+			drop
+		}
+		udp dport 10 goto {
+			accept
+		}
+		jump other
 		goto end
 	}
 	chain nat {
@@ -308,7 +315,7 @@ func TestNFT(t *testing.T) {
 			want = append(want, w.want)
 		}
 		input := chain(t, rows, "inet filter input")
-		compareRules(t, input, append(want, "jump other", "goto end"))
+		compareRules(t, input, append(want, "udp dport 9 jump input/1", "udp dport 10 goto input/2", "jump other", "goto end"))
 		if !input.Base || input.Type != "filter" || input.Hook != "input" || input.Priority != -5 || input.Policy != "accept" || input.Rest != "drop" || input.Complex != 0 {
 			t.Errorf("%+v", input)
 		}
@@ -324,6 +331,8 @@ func TestNFT(t *testing.T) {
 		if c := chain(t, rows, "inet filter nat"); c.Complex != 1 || c.Rest != "accept" || !strings.HasPrefix(c.Rules[9], "complex(numgen blake3:") {
 			t.Errorf("%d %s %q", c.Complex, c.Rest, c.Rules)
 		}
+		compareRules(t, chain(t, rows, "inet filter input/1"), []string{"ip saddr 192.0.2.1 accept", "drop"})
+		compareRules(t, chain(t, rows, "inet filter input/2"), []string{"accept"})
 		compareRules(t, chain(t, rows, "arp a i"), []string{"@nh,48,16 0x0001 drop"})
 		compareRules(t, chain(t, rows, "bridge b f"), []string{"ip saddr 1.2.3.4 drop"})
 		compareRules(t, chain(t, rows, "inet filter post"), []string{`oifname "eth0" masquerade random`, "ip saddr 10.0.0.0/8 snat ip to 192.0.2.1"})
@@ -703,6 +712,35 @@ func TestCircle(t *testing.T) {
 	}
 	if rows := w.published(); len(rows) > 0 || !errors.Is(w.err, errMany) {
 		t.Errorf("%d rows: %v", len(rows), w.err)
+	}
+}
+
+// A chain written inside of a rule gets a name that lasts, but never that of
+// another chain.
+func TestAnonymous(t *testing.T) {
+	lead := func(to string) []byte {
+		v := nested(unix.NFTA_DATA_VERDICT, numbered(unix.NFTA_VERDICT_CODE, 1<<32+verdictJump), attribute(nil, unix.NFTA_VERDICT_CHAIN, to))
+		return expression("immediate", numbered(unix.NFTA_IMMEDIATE_DREG, 0), nested(unix.NFTA_IMMEDIATE_DATA, v))
+	}
+	r := newRuleset()
+	add := func(name string, anonymous bool, rules ...[]byte) {
+		at := place{unix.NFPROTO_INET, "t", name}
+		r.chains = append(r.chains, rawChain{place: at, anonymous: anonymous})
+		r.rules[at] = rules
+	}
+	add("__chain7", true, lead("__chain8"))
+	add("__chain8", true)
+	add("__chain9", true)
+	add("a", false, lead("__chain7"), lead("__chain9"))
+	add("a/2", false, lead("a"))
+	add("__chain10", true)
+	var got []string
+	for _, c := range newWalk(r, nil).rows() {
+		got = append(got, c.Name+": "+strings.Join(c.Rules, ", "))
+	}
+	want := []string{"__chain10: ", "__chain9: ", "a: jump a/1, jump __chain9", "a/1: jump a/1/1", "a/1/1: ", "a/2: jump a"}
+	if !slices.Equal(got, want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
 	}
 }
 

@@ -202,6 +202,11 @@ func (d *decoder) lookup(a attrs) bool {
 	var list []choice
 	if !s.dynamic() && !s.many {
 		list = s.choices(fields)
+		for i, c := range list {
+			if c.verdict != nil {
+				list[i].verdict = &verdict{c.verdict.code, d.alias(at, c.verdict.chain)}
+			}
+		}
 	}
 	dreg := a[unix.NFTA_LOOKUP_DREG]
 	verdicts := dreg != nil && number(dreg) == unix.NFT_REG_VERDICT

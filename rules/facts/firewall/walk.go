@@ -26,6 +26,7 @@ type ending struct {
 }
 
 func newWalk(r *ruleset, own []string) *walk {
+	r.nameAnonymous()
 	return &walk{ruleset: r, own: own, endings: map[place][]ending{}, rests: map[place]string{}, budget: 2 * maxRules}
 }
 
