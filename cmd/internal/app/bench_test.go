@@ -48,7 +48,7 @@ func spooled(b testing.TB, c *check, n int) *diff.Spool {
 func benchCheck(b testing.TB, dir string) *check {
 	b.Helper()
 	env := &Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: os.Stderr, Version: "test", Now: time.Now,
-		Config: dir + "/intact.yaml", State: dir + "/state", Root: "/"}
+		Config: dir + "/intact.yaml", State: dir + "/state", Root: "/", Facts: Nowhere()}
 	if _, err := os.Stat(env.State); err != nil {
 		if err := os.WriteFile(env.Config, []byte("version: 1\npaths:\n  - {path: "+dir+", attributes: all}\n"), 0o600); err != nil {
 			b.Fatal(err)

@@ -63,7 +63,7 @@ func (s *site) put(name string, b []byte) {
 }
 
 // refused demands exit 4 and a report that holds nothing that was compared: what
-// was scanned without a baseline is not verified, and nothing else.
+// was scanned without a baseline is not verified, and rules say nothing of Nowhere.
 func (s *site) refused(r result, what string) {
 	s.t.Helper()
 	if r.exit != 4 || r.err == nil {
@@ -75,7 +75,7 @@ func (s *site) refused(r result, what string) {
 		return // no baseline: there is nothing to report
 	}
 	tr := trailer(s.t, lines)
-	if n := len(lines); n < 3 || lines[0].Type != "header" || len(of(lines, "note"))+2 != n || tr.Verdict != "untrusted" || tr.Exit != 4 || tr.Complete || tr.Pending != nil {
+	if n := len(lines); n < 3 || lines[0].Type != "header" || len(of(lines, "note"))+len(of(lines, "rule"))+2 != n || tr.Verdict != "untrusted" || tr.Exit != 4 || tr.Complete || tr.Pending != nil {
 		s.t.Errorf("%s: the report holds more than a refusal: %v", what, r)
 	}
 	if tr.count(s.t, "selected") == 0 || tr.count(s.t, "selected") != tr.count(s.t, "unverified") {

@@ -78,7 +78,7 @@ func governed(t *testing.T) (env *Env, operator seal.Signer, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env = &Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: os.Stderr, Version: "test", Now: time.Now, Config: dir + "/intact.yaml", State: dir + "/state", Root: "/"}
+	env = &Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: os.Stderr, Version: "test", Now: time.Now, Config: dir + "/intact.yaml", State: dir + "/state", Root: "/", Facts: Nowhere()}
 	for name, text := range map[string]string{file: "x", signers: "ann@example " + operator.Key().Line + "\n",
 		env.Config: "version: 1\npaths: [{path: " + filepath.Dir(file) + ", attributes: binary}]\nsigning: {trusted_signers: " + signers + "}\n"} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

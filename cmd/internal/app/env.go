@@ -16,6 +16,7 @@ import (
 	"intact/baseline"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/facts"
 	"intact/scanner/digest"
 	"intact/scanner/strict"
 )
@@ -43,6 +44,8 @@ type Env struct {
 
 	Hooks    []string // patterns of the files that start intact; nil: selfGlobs
 	Crontabs []string // patterns of the crontabs that may name intact; nil: crontabs
+
+	Facts *facts.Host // the host that drift and rules are about; nil: that of Root
 
 	PackageLocks []string // what package managers lock on the live host; nil: packageLocks
 

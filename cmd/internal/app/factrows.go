@@ -130,7 +130,7 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 		}
 		k.rows[key] = []byte(r.value)
 	}
-	if d.name == "user" && h.secret != nil {
+	if d.name == "user" && h.secret != nil && len(k.rows) > 0 {
 		k.secret = digest.Sum(append([]byte("intact password digests\n"), h.secret...)).String()[:16]
 	}
 	return k

@@ -109,7 +109,7 @@ func (s *site) write(name, text string) {
 func (s *site) env(stdout, stderr io.Writer) *app.Env {
 	return &app.Env{Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "test",
 		Now: func() time.Time { return time.Now().Add(s.ahead) }, Random: s.chance, Hooks: s.hooks, Crontabs: s.tabs, Explainers: s.known, PackageLocks: append([]string{}, s.locks...),
-		Config: s.config, State: s.state, Root: "/", Workers: 3, Tool: tool()}
+		Config: s.config, State: s.state, Root: "/", Facts: app.Nowhere(), Workers: 3, Tool: tool()}
 }
 
 // tool is the digest of the binary of the tests, read once. Processes of their own

@@ -164,7 +164,7 @@ func (j *judged) wanted(set, id string) bool {
 }
 
 func (j *judged) judge(ctx context.Context) error {
-	in := posture.Input{Facts: j.facts, Live: j.root.Live(), Profile: j.o.Profile, Sets: j.o.Sets, Now: j.env.Now(), Waivers: j.cover}
+	in := posture.Input{Facts: j.facts, Live: j.factsHost().Live, Profile: j.o.Profile, Sets: j.o.Sets, Now: j.env.Now(), Waivers: j.cover}
 	if len(in.Sets) == 0 {
 		in.Sets = nil
 	}
@@ -266,7 +266,7 @@ func (j *judged) lacking() string {
 
 // state is that of the first fact that a rule lacks; rules.OK where it lacks none.
 func (j *judged) state(r *posture.Rule) rules.Status {
-	if r.NeedsLive && !j.root.Live() {
+	if r.NeedsLive && !j.factsHost().Live {
 		return rules.Offline
 	}
 	for _, kind := range j.book.NeedsOf(r) {

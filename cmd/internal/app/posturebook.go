@@ -77,11 +77,19 @@ func knownRule(b *posture.Book, id string) bool {
 	return ok && name != "" && slices.Contains(otherSets, set)
 }
 
+// factsHost is the host that facts are about.
+func (s *session) factsHost() facts.Host {
+	if s.env.Facts != nil {
+		return *s.env.Facts
+	}
+	return facts.Host{Root: s.root, Live: s.root.Live()}
+}
+
 // hostFacts are the facts of the root of this session, with what the
 // configuration, the waivers (nil: none) and the state folder say. Nothing is read
 // before a rule asks. Digests of passwords are left out.
 func (s *session) hostFacts(w *posture.Waivers) *hostFacts {
-	h := &hostFacts{host: facts.Host{Root: s.root, Live: s.root.Live()}, now: s.env.Now(), ring: s.pinnedRing,
+	h := &hostFacts{host: s.factsHost(), now: s.env.Now(), ring: s.pinnedRing,
 		probe: s.cfg.Posture.ProbeSSH, owners: s.owners}
 	h.self = s.self(h)
 	h.set("attestations", w.Fact())

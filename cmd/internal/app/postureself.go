@@ -26,7 +26,7 @@ var otherTools = []string{"aide", "tripwire", "samhain", "osqueryd", "wazuh-agen
 // itself sets "fim.self" of its own where it knows better.
 func (s *session) self(h *hostFacts) func(context.Context) facts.Answer[posture.Self] {
 	return func(ctx context.Context) (a facts.Answer[posture.Self]) {
-		if !s.root.Live() {
+		if !h.host.Live {
 			return facts.OfflineAnswer[posture.Self]("how the checks of the host itself are set up")
 		}
 		a.Status, a.Via = rules.OK, s.store.Dir()

@@ -227,7 +227,7 @@ func (c *check) blindRules(ctx context.Context) (*stands, error) {
 		return nil, err
 	}
 	out := &stands{}
-	in := posture.Input{Facts: c.hostFacts(nil), Live: c.root.Live(), Profile: c.cfg.Posture.Profile, Sets: c.setsOf(b), Now: c.env.Now()}
+	in := posture.Input{Facts: c.hostFacts(nil), Live: c.factsHost().Live, Profile: c.cfg.Posture.Profile, Sets: c.setsOf(b), Now: c.env.Now()}
 	err = b.Judge(ctx, in, func(r posture.Result) error {
 		out.take(&r)
 		return nil
@@ -287,7 +287,7 @@ func (s *session) firstStands(ctx context.Context, judge *firstRules, h *hostFac
 	out := &stands{rows: old}
 	h.checked(now, true)
 	cover := posture.NewCover(judge.waivers, s.env.Now())
-	in := posture.Input{Facts: h, Live: s.root.Live(), Profile: s.cfg.Posture.Profile, Now: s.env.Now(), Waivers: cover}
+	in := posture.Input{Facts: h, Live: s.factsHost().Live, Profile: s.cfg.Posture.Profile, Now: s.env.Now(), Waivers: cover}
 	err := judge.book.Judge(ctx, in, func(r posture.Result) error {
 		out.take(&r)
 		for i := range r.Subjects {

@@ -136,7 +136,7 @@ func (c *check) judgeRules(ctx context.Context) error {
 		}
 	}
 	was := byKey(old)
-	in := posture.Input{Facts: c.theFacts(), Live: c.root.Live(), Profile: c.cfg.Posture.Profile, Sets: r.sets, Now: c.env.Now(),
+	in := posture.Input{Facts: c.theFacts(), Live: c.factsHost().Live, Profile: c.cfg.Posture.Profile, Sets: r.sets, Now: c.env.Now(),
 		Waivers: posture.NewCover(r.waivers, c.env.Now()), Standing: posture.NewStanding(shownOf(old), c.lastFull())}
 	stood := map[string][]string{} // keys by rule
 	for key := range was {
