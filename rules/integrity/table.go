@@ -71,11 +71,11 @@ var table = [...]Rule{
 	{ruleBoot, "what the machine boots", "the boot loader, kernel and initial file system run before anything can watch", rules.High, []string{"T1542"}},
 	{ruleStartup, "what runs at login or on an event", "shell profiles, device, package and interpreter hooks run code without being called", rules.High, []string{"T1546"}},
 	{ruleAccounts, "the account databases", "a line here is a user, a group or a password", rules.High, []string{"T1136.001", "T1098"}},
-	{ruleLog, "a log lost what it said", "logs only grow: what was there must stay as it was", rules.High, []string{"T1070.002"}},
+	{ruleLog, "a log lost what it said", "logs only grow: what was there must stay as it was", rules.High, []string{"T1685.006"}},
 	{ruleDevice, "a device node outside /dev", "it reaches a disk or memory past all file permissions", rules.High, []string{"T1006"}},
 	{ruleRegained, "readable again", "a known gap is verified from now on", rules.Info, nil},
 	{ruleTwoViews, "the disk holds other bytes than the system shows", "who writes to the block device below a mounted file system plants what the next boot reads and nobody sees before", rules.Critical, []string{"T1006", "T1014"}},
-	{ruleLost, "no longer verified", "it was verified in the baseline and could not be read now: anything may have happened to it", rules.Medium, []string{"T1562"}},
+	{ruleLost, "no longer verified", "it was verified in the baseline and could not be read now: anything may have happened to it", rules.Medium, []string{"T1685"}},
 }
 
 // order gives a rule's place in the table, -1 if it has none.

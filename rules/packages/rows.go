@@ -19,7 +19,7 @@ const (
 
 const ruleDowngraded = "pkg.downgraded"
 
-var downgradeAttack = []string{"T1562.010"}
+var downgradeAttack = []string{"T1689"}
 
 // Moved is the finding about a package that is another than before. Old is zero
 // where there was none, and now where there is none; name is how the baseline
@@ -148,6 +148,6 @@ func Forged(name, version, why string) rules.Finding {
 // Unreadable is the finding about a database that was read for the baseline and
 // cannot be read now: of no package it can be said whether it changed.
 func Unreadable(packages int, why error) rules.Finding {
-	return rules.Finding{Set: Name, Rule: "pkg.unreadable", Severity: rules.High, RawSeverity: rules.High, Subject: rules.Subject{Kind: "package", Name: "database"}, Attack: []string{"T1562.001"},
+	return rules.Finding{Set: Name, Rule: "pkg.unreadable", Severity: rules.High, RawSeverity: rules.High, Subject: rules.Subject{Kind: "package", Name: "database"}, Attack: []string{"T1685"},
 		Reasons: []string{fmt.Sprintf("the baseline knows %d packages, and what is installed now cannot be told: %v", packages, why)}}
 }

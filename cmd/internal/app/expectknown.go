@@ -198,7 +198,7 @@ func manifestFinding(id string, old, now []byte) rules.Finding {
 	}
 	switch {
 	case old != nil && bytes.Equal(old, now):
-		f.Severity, f.RawSeverity, f.Attack = rules.High, rules.High, []string{"T1562.001"}
+		f.Severity, f.RawSeverity, f.Attack = rules.High, rules.High, []string{"T1685"}
 		f.Reasons = []string{fmt.Sprintf("a manifest that was forgotten is back and explains nothing: %s, signed by %s: intact expect --forget it again", plain("label"), plain("signer"))}
 	case manifestState(now) == manifestForgotten:
 		f.Change, f.Severity, f.RawSeverity = "removed", rules.Info, rules.Info

@@ -189,7 +189,7 @@ func (c *check) selfUnknown(p entry.Path, part string, err error) {
 
 func selfFinding(p entry.Path, part string, old, now []byte) rules.Finding {
 	f := rules.Finding{Set: "trust", Rule: "trust.self", Severity: rules.Critical, RawSeverity: rules.Critical, Change: "changed",
-		Subject: rules.Subject{Kind: "file", Path: string(p)}, Reasons: []string{"belongs to intact itself: " + strings.ReplaceAll(part, "-", " ")}, Attack: []string{"T1562.001"}}
+		Subject: rules.Subject{Kind: "file", Path: string(p)}, Reasons: []string{"belongs to intact itself: " + strings.ReplaceAll(part, "-", " ")}, Attack: []string{"T1685"}}
 	switch {
 	case old == nil:
 		f.Change = "added"
