@@ -409,7 +409,7 @@ func TestStateOfAnother(t *testing.T) {
 	s.must(err, os.WriteFile(bin, s.read(self), 0o755))
 	user := func(args ...string) (int, string) {
 		c := exec.Command(bin, append([]string{"--config", s.config, "--state", s.state}, args...)...)
-		c.Env = []string{childEnv + "=1", "HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}
+		c.Env = []string{childEnv + "=site", "HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}
 		c.Dir = "/"
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		out, err := c.CombinedOutput()

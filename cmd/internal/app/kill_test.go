@@ -22,7 +22,7 @@ func (s *site) child(args ...string) *exec.Cmd {
 	self, err := os.Executable()
 	s.must(err)
 	c := exec.Command(self, append([]string{"--config", s.config, "--state", s.state, "--workers", "3"}, args...)...)
-	c.Env = append(os.Environ(), childEnv+"=1")
+	c.Env = append(os.Environ(), childEnv+"=site")
 	return c
 }
 

@@ -22,13 +22,17 @@ import (
 )
 
 // childEnv makes the test binary the program itself: its arguments are then a
-// command line.
+// command line. "site": on a host of which nothing is known but its files.
 const childEnv = "INTACT_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	// Scanning a file system that can hang starts /proc/self/exe again.
 	if os.Getenv(childEnv) != "" || len(os.Args) > 1 && os.Args[1] == "scan-mount" {
-		os.Exit(cli.Main(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
+		var known cli.Known
+		if os.Getenv(childEnv) == "site" {
+			known.Prepare = func(e *app.Env) { e.Facts = app.Nowhere() }
+		}
+		os.Exit(cli.MainOf(context.Background(), known, os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}
 	if name := os.Getenv(lockEnv); name != "" {
 		os.Exit(holdLock(name))

@@ -53,6 +53,8 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 type Known struct {
 	Now  func() time.Time // the clock: what a quick check does depends on how long ago something was
 	Tool digest.Digest    // of the binary, which takes time to read; zero: it is read
+
+	Prepare func(*app.Env) // changes what the commands run with
 }
 
 // MainOf is Main for tests.
@@ -68,6 +70,9 @@ func MainOf(ctx context.Context, known Known, args []string, stdin io.Reader, st
 		}
 	}()
 	p.env = app.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: now, Version: versionText(), Tool: known.Tool, Args: args}
+	if known.Prepare != nil {
+		known.Prepare(&p.env)
+	}
 	a := p.app()
 	table := TableOf(a)
 	p.hook = isHook(args, table)
