@@ -115,7 +115,7 @@ func unset(m Move) bool {
 func Lost(kind, what string) rules.Finding {
 	k := kinds[kind]
 	s := max(rules.Medium, min(rules.High, k.severity))
-	return rules.Finding{Set: Name, Rule: "coverage.lost", Severity: s, RawSeverity: s, Subject: rules.Subject{Kind: kind, Name: what}, Attack: []string{"T1685"}}
+	return rules.Finding{Set: Name, Rule: "coverage.lost", Severity: s, RawSeverity: s, Subject: rules.Subject{Kind: kind, Name: what + " of " + kind}, Attack: []string{"T1685"}}
 }
 
 // Kinds returns the names of all kinds, sorted.

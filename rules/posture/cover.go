@@ -74,6 +74,24 @@ func (c *Cover) Find(rule, subject, digest string) (in, lapsed *Waiver, why stri
 	return nil, lapsed, why
 }
 
+// Unused returns findings about waivers that are about what a check finds besides
+// rules and covered nothing of it. Everything was found.
+func (c *Cover) Unused() (out []rules.Finding) {
+	if c == nil {
+		return nil
+	}
+	unused := Result{Set: "waiver", ID: "waiver.unused", Verdict: Pass}
+	for _, w := range c.waivers {
+		if n := c.notes[w]; w.OfBaseline() && n.covered == nil && n.changed == 0 && c.now.Before(w.Until) {
+			unused.tell(w.Rule+" "+w.Subject, w.Text(), rules.Low, fmt.Sprintf("waiver at %s of rule %s for %s covers nothing", w.Place, w.Rule, strconv.QuoteToGraphic(w.Subject)))
+		}
+	}
+	for i := range unused.Subjects {
+		out = append(out, unused.Subjects[i].Finding)
+	}
+	return out
+}
+
 // Bindings returns what each waiver covered in this run. Who accepts a waiver
 // into the baseline keeps it as its Bound.
 func (c *Cover) Bindings(w *Waiver) []Binding {
@@ -103,7 +121,7 @@ func (c *Cover) apply(r *Result) {
 		switch {
 		case in != nil:
 			s.Verdict, s.Waiver = Waived, in
-			s.Reason = fmt.Sprintf("waived until %s by %s: %s (%s)", in.lastDay(), in.By, in.Reason, in.Place)
+			s.Reason = in.Says()
 		case lapsed != nil:
 			s.Lapsed = lapsed
 			s.Finding.Reasons = append(s.Finding.Reasons, fmt.Sprintf("the waiver at %s does not cover it any more: %s", lapsed.Place, why))

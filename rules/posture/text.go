@@ -76,6 +76,11 @@ func (p pattern) exact() (string, bool) {
 // language of the subjects of waivers.
 func Match(glob, text string) bool { return pattern(glob).match(text) }
 
+// Literal is the pattern that matches text alone.
+func Literal(text string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(text)
+}
+
 // BadGlob says what is wrong with a pattern of Match, "" if nothing.
 func BadGlob(glob string) string {
 	if glob == "" {

@@ -3,8 +3,10 @@ package posture
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -80,6 +82,23 @@ func exactOnly(rule string) bool {
 // integrity reports the rules about files, whose evidence is the new content.
 func integrity(rule string) bool { return setOf(rule) == "fim" && rule != "fim.self" }
 
+// accepted reports the rules whose findings are accepted into the baseline, as what
+// was found, and so need no waiver.
+func accepted(rule string) bool {
+	switch setOf(rule) {
+	case "mount", "root", "state", "pkg", "drift":
+		return true
+	}
+	return false
+}
+
+// OfBaseline reports whether the waiver is about what a check finds besides
+// rules: changes of files, and what guards the program itself. It holds for one
+// exact subject, a change of a file for one content.
+func (w *Waiver) OfBaseline() bool {
+	return integrity(w.Rule) || exactOnly(w.Rule) && w.Rule != "fim.self"
+}
+
 var (
 	digestWord   = regexp.MustCompile(`^blake3:[0-9a-f]{64}$`)
 	documentWord = regexp.MustCompile(`^(blake3|sha256):[0-9a-f]{64}$`)
@@ -136,6 +155,8 @@ func parseWaiver(n *strict.Node, now time.Time, known func(rule string) bool) *W
 		switch {
 		case setOf(w.Rule) == "waiver":
 			rule.Errorf("rule %s is about waivers: it cannot be waived", prose(w.Rule))
+		case accepted(w.Rule):
+			rule.Errorf("what rule %s finds is accepted, not waived", prose(w.Rule))
 		case !known(w.Rule):
 			rule.Errorf("there is no rule %s", strict.Printable(w.Rule))
 		}
@@ -252,7 +273,27 @@ func (w *Waiver) Text() string {
 	return string(appendPairs(nil, "rule", w.Rule, "subject", w.Subject, "exact", w.exact, "until", w.lastDay(), "reason", w.Reason, "by", w.By, "evidence", w.Evidence))
 }
 
+// WaiverOf reads from Text the rule and the exact subject, "" if that is a glob.
+func WaiverOf(text string) (rule, subject string, ok bool) {
+	var v [3]string
+	for i, name := range [...]string{"rule=", "subject=", "exact="} {
+		rest, is := strings.CutPrefix(text, name)
+		q, err := strconv.QuotedPrefix(rest)
+		if !is || err != nil {
+			return "", "", false
+		}
+		v[i], _ = strconv.Unquote(q)
+		text = strings.TrimPrefix(rest[len(q):], " ")
+	}
+	return v[0], v[2], true
+}
+
 func (w *Waiver) lastDay() string { return w.Until.AddDate(0, 0, -1).Format(time.DateOnly) }
+
+// Says is until when, by whom and why something is waived.
+func (w *Waiver) Says() string {
+	return fmt.Sprintf("waived until %s by %s: %s (%s)", w.lastDay(), w.By, w.Reason, w.Place)
+}
 
 // Fact is the attestations as a fact for rules.
 func (w *Waivers) Fact() Fact {

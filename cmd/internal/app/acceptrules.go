@@ -3,10 +3,12 @@ package app
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"intact/baseline"
 	"intact/baseline/diff"
+	"intact/report"
 	"intact/rules"
 	"intact/rules/posture"
 )
@@ -32,6 +34,30 @@ func shownStanding(r diff.RowChange) (f rules.Finding, err error) {
 	f.Rule, f.Severity, f.RawSeverity = rule, s, s
 	f.Subject = rules.Subject{Kind: rowStanding, Name: subject}
 	return f, nil
+}
+
+// shownWaiver is how a row about a waiver is told that is to come into the
+// baseline by itself.
+func shownWaiver(r diff.RowChange) (f rules.Finding, err error) {
+	text, ok := strings.CutPrefix(string(r.Key), "waiver\x00")
+	rule, subject, is := posture.WaiverOf(text)
+	if !ok || !is || subject == "" || r.Old != nil || r.New == nil {
+		return f, fmt.Errorf("%w: row of a waiver %q", baseline.ErrDamaged, r.Key)
+	}
+	return rules.Finding{Set: "policy", Rule: "policy.waived", Severity: rules.High, RawSeverity: rules.High, Change: "added",
+		Subject: rules.Subject{Kind: "policy", Name: "waiver of " + rule + " for " + subject}, Reasons: []string{"would waive it: " + report.Prose(text)}}, nil
+}
+
+// takesWaiver reports whether a waiver of one subject is selected, as a failing
+// subject is.
+func (a *accept) takesWaiver(r diff.RowChange) bool {
+	text, ok := strings.CutPrefix(string(r.Key), "waiver\x00")
+	rule, subject, is := posture.WaiverOf(text)
+	return ok && is && subject != "" && a.ruled(rule, subject)
+}
+
+func (a *accept) ruled(rule, subject string) bool {
+	return slices.ContainsFunc(a.rules, func(c ruleChoice) bool { return posture.Match(c.rule, rule) && posture.Match(c.subject, subject) })
 }
 
 // ruleChoice is one --rule GLOB[=SUBJECT].
@@ -76,10 +102,5 @@ func (a *accept) withLapsed(rows []diff.RowChange) ([]diff.RowChange, error) {
 // own name ever does that.
 func (a *accept) takesStanding(r diff.RowChange) bool {
 	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
-	for _, c := range a.rules {
-		if ok && posture.Match(c.rule, rule) && posture.Match(c.subject, subject) {
-			return true
-		}
-	}
-	return false
+	return ok && a.ruled(rule, subject)
 }

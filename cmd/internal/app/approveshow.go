@@ -103,6 +103,10 @@ func (k *asked) row(c diff.RowChange) error {
 		if _, err := shownStanding(c); err != nil {
 			return fmt.Errorf("%w: %w", baseline.ErrRequest, err)
 		}
+	case rowRulebook:
+		if _, err := shownWaiver(c); err != nil {
+			return fmt.Errorf("%w: %w", baseline.ErrRequest, err)
+		}
 	case rowGap:
 		if _, _, err := entry.ParseKey(c.Key); err != nil {
 			return fmt.Errorf("%w: gap: %w", baseline.ErrRequest, err)
@@ -236,6 +240,9 @@ func shownRow(r diff.RowChange, pkgs map[string]rules.Finding) (f rules.Finding,
 		return pkgs[string(r.Key)], nil, nil // it was read when it came
 	case rowStanding:
 		f, _ = shownStanding(r) // likewise
+		return f, nil, nil
+	case rowRulebook:
+		f, _ = shownWaiver(r) // likewise
 		return f, nil, nil
 	case rowFact:
 		f, _ = shownFact(r) // likewise

@@ -231,6 +231,12 @@ func (a *accept) rows() ([]diff.RowChange, error) {
 			}
 			continue
 		}
+		if r.Kind == rowRulebook {
+			if a.takesWaiver(r.RowChange) {
+				out = append(out, r.RowChange)
+			}
+			continue
+		}
 		if r.Kind == rowFact {
 			take, err := a.takesFact(r)
 			if err != nil {

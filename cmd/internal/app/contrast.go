@@ -195,6 +195,10 @@ func (c *contrast) rowFinding(r diff.RowChange) (rules.Finding, bool) {
 		if f, ok := c.packages[string(r.Key)]; ok {
 			return f, true
 		}
+	case rowRulebook:
+		if f, err := shownWaiver(r); err == nil {
+			return f, true
+		}
 	case rowStanding:
 		if f, err := shownStanding(r); err == nil {
 			return f, true

@@ -14,7 +14,7 @@ import (
 	"intact/scanner/strict"
 )
 
-// otherSets are the families of rules that no rule file holds and that a waiver
+// otherSets are the families of rules that no rule file holds and that a waiver or require
 // can name all the same: other parts of a check report in them.
 var otherSets = []string{"policy", "baseline", "trust", "self", "mount", "root", "state", "pkg", "drift", "coverage"}
 

@@ -137,10 +137,16 @@ func (c *check) narrowedRules() error {
 	w.List = slices.DeleteFunc(slices.Clone(w.List), func(v *posture.Waiver) bool {
 		value := was["waiver\x00"+v.Text()]
 		if value == nil {
-			tell("policy.waived", "waiver of "+v.Rule+" for "+report.Escape(v.Subject), report.Prose(v.Place)+" waives what the baseline does not; without effect until intact policy adopt")
+			until := "intact policy adopt"
+			if v.OfBaseline() { // that waits for changes to be accepted
+				rule, subject, _ := posture.WaiverOf(v.Text())
+				until = "intact accept --rule " + report.ShellQuote(rule+"="+posture.Literal(subject))
+				c.ruled.rows = append(c.ruled.rows, diff.RowChange{Kind: rowRulebook, Key: []byte("waiver\x00" + v.Text()), New: []byte("bound=nothing")})
+			}
+			tell("policy.waived", "waiver of "+v.Rule+" for "+report.Escape(v.Subject), report.Prose(v.Place)+" waives what the baseline does not; without effect until "+until)
 			return true
 		}
-		if v.Evidence == "" {
+		if v.Evidence == "" && !v.OfBaseline() {
 			v.Bound = boundBy(value)
 		}
 		return false

@@ -28,6 +28,8 @@ const maxStanding = 16 << 10
 type byRules struct {
 	book    *posture.Book
 	waivers *posture.Waivers
+	cover   *posture.Cover
+	borne   int64    // findings besides those of rules that are waived
 	sets    []string // that were asked for, nil: all
 
 	found   []rules.Finding
@@ -136,8 +138,9 @@ func (c *check) judgeRules(ctx context.Context) error {
 		}
 	}
 	was := byKey(old)
+	r.cover = posture.NewCover(r.waivers, c.env.Now())
 	in := posture.Input{Facts: c.theFacts(), Live: c.factsHost().Live, Profile: c.cfg.Posture.Profile, Sets: r.sets, Now: c.env.Now(),
-		Waivers: posture.NewCover(r.waivers, c.env.Now()), Standing: posture.NewStanding(shownOf(old), c.lastFull())}
+		Waivers: r.cover, Standing: posture.NewStanding(shownOf(old), c.lastFull())}
 	stood := map[string][]string{} // keys by rule
 	for key := range was {
 		rule, _, _ := strings.Cut(key, "\x00")
@@ -323,7 +326,15 @@ func (c *check) lastFull() (last time.Time) {
 // emitRules writes the findings of rules. Those that stand are no new ones, and
 // count only where the configuration is strict.
 func (c *check) emitRules() error {
-	for _, f := range c.ruled.found {
+	found := c.ruled.found
+	if !c.partial() { // the rest was not looked at
+		i := slices.IndexFunc(found, func(f rules.Finding) bool { return f.Set == "attest" })
+		if i < 0 {
+			i = len(found)
+		}
+		found = slices.Insert(slices.Clone(found), i, c.ruled.cover.Unused()...)
+	}
+	for _, f := range found {
 		if !c.ruled.stands[ruleSubject(&f)] {
 			if err := c.emit(f); err != nil {
 				return err

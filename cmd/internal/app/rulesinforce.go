@@ -10,6 +10,7 @@ import (
 	"intact/cmd/internal/config"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/posture"
 )
 
 // Keys of the rows of rowRulebook about what the configuration says to rules.
@@ -153,4 +154,33 @@ func (c *check) servicesInForce(value []byte, tell func(line string)) {
 		}
 	}
 	c.cfg.Services = kept
+}
+
+// waived reports whether a waiver of the baseline covers what was found of a file,
+// or of what guards intact itself, and keeps a record of it. One that did so once
+// is told with the finding.
+func (c *check) waived(f *rules.Finding) bool {
+	if f.Set == "waiver" || f.Set == "attest" || c.ruled.book != nil && c.ruled.book.Rule(f.Rule) != nil {
+		return false // those were asked where they were judged
+	}
+	subject, evidence := f.Subject.Path, ""
+	if subject == "" {
+		subject = f.Subject.Name
+	}
+	for _, v := range f.Attributes {
+		if v.Name == "content" && v.NewKnown {
+			evidence = "blake3:" + v.New
+		}
+	}
+	in, lapsed, why := c.ruled.cover.Find(f.Rule, subject, evidence)
+	switch {
+	case in != nil:
+		c.ruled.records = append(c.ruled.records, report.Rule{Set: f.Set, Rule: f.Rule, Verdict: string(posture.Waived), Reason: report.Escape(subject) + ": " + report.Prose(in.Says())})
+		c.ruled.tally.Waived++
+		c.ruled.borne++
+		return true
+	case lapsed != nil:
+		f.Reasons = append(slices.Clone(f.Reasons), report.Prose(fmt.Sprintf("the waiver at %s does not cover it any more: %s", lapsed.Place, why)))
+	}
+	return false
 }
