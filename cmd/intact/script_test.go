@@ -74,7 +74,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"intact": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		os.Exit(cli.MainOf(ctx, cli.Known{Now: clock, Tool: toolDigest()}, os.Args, os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(cli.MainOf(ctx, cli.Known{Now: clock, Tool: toolDigest(), Prepare: prepare}, os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}})
 }
 
@@ -202,6 +202,8 @@ func setup(e *testscript.Env) error {
 	flags := "--state=" + filepath.Join(e.WorkDir, "state") + " --config=" + config
 	if info, err := os.Stat(filepath.Join(e.WorkDir, "host")); err == nil && info.IsDir() {
 		flags += " --root=" + filepath.Join(e.WorkDir, "host")
+	} else if name := filepath.Base(e.WorkDir); !strings.HasPrefix(name, "script-posture") && name != "script-services" && name != "script-xdg" {
+		e.Setenv(nowhereVar, "1")
 	}
 	e.Setenv("FLAGS", flags)
 	e.Setenv("USERFLAGS", "--state="+filepath.Join(home, "state")+" --config="+config)
