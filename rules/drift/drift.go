@@ -61,7 +61,7 @@ var kinds = map[string]kind{
 	member:        {rules.Medium, "T1098", "the user was not in this group", "the user is not in this group any more", "the membership is another"},
 	"key":         {rules.High, "T1098.004", "sshd lets in whoever has this key", "sshd does not let in this key any more", "the key may do other things"},
 	unit:          {rules.Medium, "T1543.002", "systemd has a unit that was not there", "the unit is gone", "systemd starts it otherwise"},
-	cron:          {rules.High, "T1053.003", "a job that was not there", "the job is gone", "the job runs at other times"},
+	cron:          {rules.High, "T1053.003", "a job that was not there", "the job is gone", "the job runs at other times, or with other settings"},
 	"repository":  {rules.High, "T1195.002", "packages may come from another place", "packages do not come from there any more", "what is believed of this place is another"},
 	"signing-key": {rules.High, "T1195.002", "packages are believed that this key signed", "packages that this key signed are not believed any more", "the key lies elsewhere"},
 	anchor:        {rules.High, "T1553.004", "programs believe whom this authority vouches for", "programs do not believe this authority any more", "the authority is trusted otherwise"},
@@ -220,7 +220,8 @@ func grave(m Move, s rules.Severity) (rules.Severity, string) {
 			return rules.High, "a folder of libraries that root alone may write"
 		}
 	case sudoSet:
-		if name, _, _ := strings.Cut(m.Key[strings.LastIndex(m.Key, " ")+1:], "#"); slices.Contains(sudoGates, name) {
+		// KEY is SCOPE "who" "name"#N, of a very long one the beginning: it may be any.
+		if name, _, _ := strings.Cut(m.Key[strings.LastIndex(m.Key, " ")+1:], "#"); len(m.Key) > maxKey/2 || slices.Contains(sudoGates, name) {
 			return rules.High, "it decides whether a password is asked, or what the command may be made to load"
 		}
 	case sshd:

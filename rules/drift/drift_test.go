@@ -18,7 +18,9 @@ func TestJudge(t *testing.T) {
 		{"user", `"a"`, "", `uid="7"`, "high added", "uid"},
 		{"user", `"a"`, `uid="7" shell="/bin/sh"`, `uid="0" shell="/bin/sh"`, "critical changed root", "uid"},
 		{"user", `"a"`, `uid="0" digest="x"`, ``, "high removed root", "uid,digest"},
-		{"user", `"a"`, `uid="7" digest="x"`, `uid="7" digest="unknown"`, "", ""},
+		{"user", `"a"`, `uid="7" digest="x"`, `uid="7" digest=unknown`, "", ""},
+		{"user", `"a"`, `uid="7" digest="x" home="/a"`, `uid="7" digest=unknown home="/b"`, "high changed", "home"},
+		{"sshd", "authorizedkeysfile *", `value=".ssh/authorized_keys"`, `value="unknown"`, "high changed", "value"},
 		{"group", `"a"`, "", `gid="0"`, "high added root", "gid"},
 		{"group", `"a"`, `gid="4"`, "", "low removed", "gid"},
 		{"member", `"docker" "a"`, "", `present="yes"`, "high added root", ""},
@@ -45,6 +47,7 @@ func TestJudge(t *testing.T) {
 		{"sudo", `"a" "ALL" "root" "ALL"`, `tags=""`, `tags="NOPASSWD"`, "high changed", "tags"},
 		{"sudo-setting", `user "a" "authenticate"#1`, "", `off="true"`, "high added password", "off"},
 		{"sudo-setting", `all "" "insults"#1`, "", `off="false"`, "medium added", "off"},
+		{"sudo-setting", ShortKey(`user "` + strings.Repeat("a", maxKey) + `" "authenticate"#1`), "", `off="true"`, "high added password", "off"},
 		{"anchor", "00ff", `trusted="false"`, `trusted="true"`, "high changed", "trusted"},
 		{"cron", `"/etc/crontab" "root" "x"`, `schedule="@daily"`, `schedule="@hourly"`, "high changed", "schedule"},
 	} {

@@ -11,15 +11,19 @@ import (
 	"intact/scanner/digest"
 )
 
-// Unknown is the value of an attribute that could not be told. It is not held
-// against any other.
+// Unknown is what stands, without quotes, for an attribute that could not be told.
+// It is not held against any other. In quotes it is a value like all: somebody
+// may call his shell or his file of keys so.
 const Unknown = "unknown"
 
 // ErrValue is wrapped by errors about the value of a row.
 var ErrValue = errors.New("malformed value of a fact")
 
 // word is one name="value" of a row.
-type word struct{ name, value string }
+type word struct {
+	name, value string
+	untold      bool // Unknown
+}
 
 // parse reads the value of a row: words with one blank between, each value
 // quoted as strconv.Quote does, or without blanks and quotes.
@@ -38,10 +42,10 @@ func parse(value []byte) (out []word, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("%w: %.60q", ErrValue, rest)
 			}
-			out, rest = append(out, word{name, text}), v[len(quoted):]
+			out, rest = append(out, word{name: name, value: text}), v[len(quoted):]
 		} else {
 			text, _, _ := strings.Cut(v, " ")
-			out, rest = append(out, word{name, text}), v[len(text):]
+			out, rest = append(out, word{name, text, text == Unknown}), v[len(text):]
 		}
 		if rest != "" {
 			var blank bool
@@ -54,7 +58,7 @@ func parse(value []byte) (out []word, err error) {
 }
 
 // attributes are the words of a row by their names, in order. What a name has
-// several times is one value, in lines.
+// several times is one value, in lines. One that could not be told is Unknown.
 func attributes(value []byte) (names []string, values map[string]string, err error) {
 	words, err := parse(value)
 	if err != nil {
@@ -70,6 +74,18 @@ func attributes(value []byte) (names []string, values map[string]string, err err
 		values[w.name] = w.value
 	}
 	return names, values, nil
+}
+
+// untold are the names of those that could not be told.
+func untold(value []byte) map[string]bool {
+	words, _ := parse(value)
+	out := map[string]bool{}
+	for _, w := range words {
+		if w.untold {
+			out[w.name] = true
+		}
+	}
+	return out
 }
 
 // Differ lists what differs between two values of one row in the order of the
@@ -88,11 +104,12 @@ func Differ(old, now []byte) (list []rules.Value, err error) {
 			was = append(was, n)
 		}
 	}
+	x, y := untold(old), untold(now)
 	for _, n := range was {
 		v := rules.Value{Name: n}
 		v.Old, v.OldKnown = a[n]
 		v.New, v.NewKnown = b[n]
-		if v.Old == v.New && v.OldKnown == v.NewKnown || v.Old == Unknown || v.New == Unknown {
+		if v.Old == v.New && v.OldKnown == v.NewKnown || x[n] || y[n] {
 			continue
 		}
 		list = append(list, v)
@@ -139,6 +156,10 @@ func ShortValue(value string) string {
 		}
 		if i > 0 {
 			b.WriteByte(' ')
+		}
+		if w.untold {
+			b.WriteString(w.name + "=" + Unknown)
+			continue
 		}
 		if len(w.value) > long {
 			w.value = w.value[:long] + "… " + digest.Sum([]byte(w.value)).Named()

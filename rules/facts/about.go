@@ -39,7 +39,7 @@ type Exe struct {
 	Path    string // what the kernel makes of its path; of another root it is relative to that
 	Deleted bool   // no name leads to the file any more, or another file has its name
 	Memory  bool   // it never had a name: memfd_create(2)
-	Foreign bool   // it is seen in another mount namespace than ours
+	Foreign bool   // in our mount namespace its path does not lead to it, or nobody can tell
 }
 
 // Exe tells what a process runs. A kernel thread has none: the error wraps
@@ -60,7 +60,11 @@ func (p *Process) Exe() (e Exe, err error) {
 	e.Memory = running.Nlink == 0 && strings.HasPrefix(e.Path, "/memfd:")
 	ours, err1 := os.Readlink("/proc/self/ns/mnt")
 	theirs, err2 := p.Link("ns/mnt")
-	e.Foreign = err1 != nil || err2 != nil || ours != theirs
+	if e.Foreign = err1 != nil || err2 != nil || ours != theirs; e.Foreign {
+		// A service that has its own /tmp runs the host's programs all the same.
+		var here unix.Stat_t
+		e.Foreign = running.Nlink == 0 || unix.Stat(e.Path, &here) != nil || here.Dev != running.Dev || here.Ino != running.Ino
+	}
 	if running.Nlink == 0 {
 		e.Deleted, e.Path = true, strings.TrimSuffix(e.Path, " (deleted)")
 		return e, nil

@@ -153,7 +153,7 @@ func withoutDigest(value []byte) []byte {
 		return value
 	}
 	_, tail, _ := bytes.Cut(rest, []byte(`"`))
-	return slices.Concat(head, []byte(` digest="`+drift.Unknown+`"`), tail)
+	return slices.Concat(head, []byte(` digest=`+drift.Unknown), tail)
 }
 
 // ownedFacts asks which units are of no package, and notes the files that the

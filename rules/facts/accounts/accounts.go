@@ -51,11 +51,11 @@ func (u User) Key() string { return nth(fmt.Sprintf("%q", u.Name), u.Nth) }
 
 // Compared spells what is compared of a user.
 func (u User) Compared() string {
-	hash, sum := u.Hash, u.HashDigest
+	hash, sum := strconv.Quote(u.Hash), strconv.Quote(u.HashDigest)
 	if !u.ShadowKnown {
 		hash, sum = "unknown", "unknown"
 	}
-	return fmt.Sprintf("uid=%q gid=%q home=%q shell=%q password=%q hash=%q digest=%q expires=%q", strconv.FormatInt(u.UID, 10), strconv.FormatInt(u.GID, 10),
+	return fmt.Sprintf("uid=%q gid=%q home=%q shell=%q password=%q hash=%s digest=%s expires=%q", strconv.FormatInt(u.UID, 10), strconv.FormatInt(u.GID, 10),
 		u.Home, u.Shell, u.Password, hash, sum, strconv.FormatInt(u.Expires, 10))
 }
 

@@ -48,14 +48,14 @@ func (m Module) Compared() string {
 	packaged, file := "unknown", m.File
 	switch {
 	case m.PackageKnown && m.Package == "":
-		packaged = "no"
+		packaged = `"no"`
 	case m.PackageKnown:
-		packaged = "yes"
+		packaged = `"yes"`
 	}
 	if rest, ok := strings.CutPrefix(file, "/lib/modules/"); ok {
 		_, file, _ = strings.Cut(rest, "/")
 	}
-	return fmt.Sprintf("taint=%q hidden=\"%t\" file=%q packaged=%q", m.Taint, m.Hidden, file, packaged)
+	return fmt.Sprintf("taint=%q hidden=\"%t\" file=%q packaged=%s", m.Taint, m.Hidden, file, packaged)
 }
 
 // mounted makes sure that the kernel answers at all: what a folder lacks that

@@ -36,9 +36,9 @@ func (s Sysctl) Compared() string {
 		configured = "set:" + s.Configured
 	}
 	if s.RunningKnown {
-		running = "is:" + s.Running
+		running = fmt.Sprintf("%q", "is:"+s.Running)
 	}
-	return fmt.Sprintf("configured=%q running=%q", configured, running)
+	return fmt.Sprintf("configured=%q running=%s", configured, running)
 }
 
 // guarded are the settings that rules ask for. A * is each interface of the

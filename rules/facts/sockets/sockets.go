@@ -42,7 +42,7 @@ type Listener struct {
 	ExeKnown   bool   `cel:"exe_known"`
 	ExeDeleted bool   `cel:"exe_deleted"` // the program's file is gone or replaced
 	ExeMemory  bool   `cel:"exe_memory"`  // the program never was a file
-	ExeForeign bool   `cel:"exe_foreign"` // exe is a path of another mount namespace, as a container's
+	ExeForeign bool   `cel:"exe_foreign"` // exe leads to it in another mount namespace only, as a container's
 	Unit       string `cel:"unit"`        // systemd unit by its control group, "" if none
 	UnitKnown  bool   `cel:"unit_known"`
 
@@ -77,16 +77,19 @@ func (l Listener) Key() string {
 	return fmt.Sprintf("%s %s/%s %s exe=%q", l.Netns, l.Proto, port, l.Scope, l.Exe)
 }
 
-// Compared spells what is compared of a listener.
+// Compared spells what is compared of a listener. What a path of another mount
+// namespace leads to, or never was a file, is of no package, whatever it is called.
 func (l Listener) Compared() string {
-	return fmt.Sprintf("uid=%q unit=%q package=%q", known(l.UIDKnown, strconv.FormatInt(l.UID, 10)), known(l.UnitKnown, l.Unit), known(l.PackageKnown, l.Package))
+	ofNone := l.ExeKnown && (l.ExeForeign || l.ExeMemory)
+	return fmt.Sprintf("uid=%s unit=%s package=%s", known(l.UIDKnown, strconv.FormatInt(l.UID, 10)), known(l.UnitKnown, l.Unit), known(l.PackageKnown || ofNone, l.Package))
 }
 
+// known quotes what is known. What is not stands without quotes.
 func known(ok bool, s string) string {
 	if !ok {
 		return "unknown"
 	}
-	return s
+	return strconv.Quote(s)
 }
 
 // maxSockets bounds the listening sockets of all namespaces.
