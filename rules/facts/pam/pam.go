@@ -35,12 +35,13 @@ type Line struct {
 	part int // of the substack it is in, 0: none
 }
 
-// Entry is a line of a file, once whatever the number of services that include it.
+// Entry is a line of a file, once whatever the number of services that include
+// it. Lines that include another file are some too.
 type Entry struct {
 	File      string   `cel:"file"`
-	Type      string   `cel:"type"`
-	Module    string   `cel:"module"`
-	Nth       int64    `cel:"nth"` // 1, or which of the lines of this file, type and module it is
+	Type      string   `cel:"type"`   // of Line, or all for @include
+	Module    string   `cel:"module"` // or the file that is included
+	Nth       int64    `cel:"nth"`    // 1, or which of the lines of this file, type and module it is
 	Control   string   `cel:"control"`
 	Arguments []string `cel:"arguments"`
 	After     string   `cel:"after"` // the module of the line before it in this file and type, "" of the first
@@ -61,14 +62,15 @@ func (e Entry) Compared() string {
 	return fmt.Sprintf("control=%q arguments=%q after=%q", e.Control, strings.Join(e.Arguments, " "), e.After)
 }
 
-// Entries are the lines of the files that the stacks are of.
-func Entries(lines []Line) []Entry {
+// Entries are the lines of the files that the stacks are of; joins are those that
+// include others, by their place.
+func Entries(lines []Line, joins map[string]Line) []Entry {
 	type place struct {
 		file string
 		line int
 	}
 	at := map[place]Line{}
-	for _, l := range lines {
+	for _, l := range slices.AppendSeq(slices.Clone(lines), maps.Values(joins)) {
 		file, number, ok := cutLast(l.At, ":")
 		n, err := strconv.Atoi(number)
 		if ok && err == nil {
@@ -90,7 +92,11 @@ func Entries(lines []Line) []Entry {
 			control = "-" + control
 		}
 		out = append(out, Entry{File: p.file, Type: l.Type, Module: l.Module, Nth: count[same], Control: control, Arguments: l.Arguments, After: before[stack]})
-		before[stack] = l.Module
+		for _, t := range slices.Concat(types, []string{allTypes}) {
+			if t == l.Type || l.Type == allTypes {
+				before[p.file+"\x00"+t] = l.Module
+			}
+		}
 	}
 	return out
 }
@@ -140,6 +146,9 @@ const (
 
 var types = []string{"auth", "account", "password", "session"}
 
+// allTypes is the type of what @include includes.
+const allTypes = "all"
+
 // factors are the modules of second factors with what weakens them.
 //
 //go:embed factors.txt
@@ -172,6 +181,7 @@ type reader struct {
 	ctx     context.Context
 	root    *dirfd.Root
 	files   map[string][]raw
+	joins   map[string]Line // that include a file, by file:line
 	total   int64
 	steps   int
 	problem error
@@ -179,7 +189,7 @@ type reader struct {
 
 // Collect reads the stacks of all services.
 func Collect(ctx context.Context, h facts.Host) Answers {
-	r := &reader{ctx: ctx, root: h.Root, files: map[string][]raw{}}
+	r := &reader{ctx: ctx, root: h.Root, files: map[string][]raw{}, joins: map[string]Line{}}
 	names := r.services()
 	var out Answers
 	out.Lines = facts.Answer[Line]{Rows: []Line{}, Status: rules.OK, Via: "files of PAM"}
@@ -193,7 +203,7 @@ func Collect(ctx context.Context, h facts.Host) Answers {
 		out.Lines.Rows = append(out.Lines.Rows, b.lines...)
 		out.Stacks.Rows = append(out.Stacks.Rows, b.stack())
 	}
-	out.Entries = facts.Answer[Entry]{Rows: Entries(out.Lines.Rows), Status: rules.OK, Via: out.Lines.Via}
+	out.Entries = facts.Answer[Entry]{Rows: Entries(out.Lines.Rows, r.joins), Status: rules.OK, Via: out.Lines.Via}
 	if r.problem != nil {
 		s := facts.AnswerStatus(r.problem)
 		out.Lines.Status, out.Lines.Reason = s, r.problem.Error()

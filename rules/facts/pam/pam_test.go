@@ -93,6 +93,25 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// A line that includes another file is a row: with @include su, of which the first
+// line is pam_rootok.so, sshd asks nobody for a password.
+func TestEntries(t *testing.T) {
+	a := Collect(context.Background(), facttest.Image(t, map[string]string{
+		"etc/pam.d/sshd": "account required pam_a.so\n@include su\nauth substack z\nauth required pam_b.so\n",
+		"etc/pam.d/su":   "auth sufficient pam_rootok.so\n",
+	}))
+	var got []string
+	for _, e := range a.Entries.Rows {
+		got = append(got, e.Key()+" "+e.Compared())
+	}
+	want := []string{`"/etc/pam.d/sshd" account "pam_a.so" control="required" arguments="" after=""`, `"/etc/pam.d/sshd" all "su" control="@include" arguments="" after=""`,
+		`"/etc/pam.d/sshd" auth "z" control="substack" arguments="" after="su"`, `"/etc/pam.d/sshd" auth "pam_b.so" control="required" arguments="" after="z"`,
+		`"/etc/pam.d/su" auth "pam_rootok.so" control="sufficient" arguments="" after=""`}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 // What is no file is not waited for, and is not taken for nothing.
 func TestHostile(t *testing.T) {
 	a := Collect(context.Background(), facttest.Image(t, map[string]string{"etc/pam.d/sshd": facttest.Fifo}))
@@ -135,7 +154,7 @@ func FuzzStack(f *testing.F) {
 	f.Add("auth required pam_oath.so\n@include b\n", "auth [success=1 default=ignore] pam_unix.so\nauth substack a\n")
 	f.Add("auth [a=b \\] c] x.so [y\nauth\\", "@include a")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		r := &reader{ctx: context.Background(), root: nil, files: map[string][]raw{"a": parse("a", []byte(a)), "b": parse("b", []byte(b)), "other": {}}}
+		r := &reader{ctx: context.Background(), root: nil, files: map[string][]raw{"a": parse("a", []byte(a)), "b": parse("b", []byte(b)), "other": {}}, joins: map[string]Line{}}
 		s := r.known("a").stack()
 		if s.SecondFactor && !s.Known {
 			t.Errorf("%+v", s)

@@ -63,11 +63,15 @@ func (b *builder) file(name, typ, as string, depth, part int, above []string) {
 		case w.bad != "":
 			b.doubt(as, "%s: %s", w.at, w.bad)
 		case w.ctrl == "@include":
+			w.typ = allTypes
+			b.r.join(w)
 			b.file(w.module, typ, as, depth, part, above)
 		case w.typ != typ:
 		case w.ctrl == "include":
+			b.r.join(w)
 			b.file(w.module, typ, as, depth, part, above)
 		case w.ctrl == "substack":
+			b.r.join(w)
 			b.parts++
 			b.file(w.module, typ, as, depth+1, b.parts, above)
 		default:
@@ -75,6 +79,10 @@ func (b *builder) file(name, typ, as string, depth, part int, above []string) {
 				Arguments: w.args, Depth: int64(depth), Silent: w.silent, part: part})
 		}
 	}
+}
+
+func (r *reader) join(w raw) {
+	r.joins[w.at] = Line{At: w.at, Type: w.typ, Control: w.ctrl, Module: w.module, Arguments: w.args, Silent: w.silent}
 }
 
 // stack judges the auth lines.
