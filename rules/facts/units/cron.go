@@ -21,13 +21,37 @@ type CronEntry struct {
 	Schedule string `cel:"schedule"` // five fields with one blank between them, @daily and the like, or the folder's name as daily
 	Command  string `cel:"command"`  // of a script in a folder its path, of a job of at its digest
 	Script   bool   `cel:"script"`   // a file of a folder as cron.daily
+	Settings string `cel:"settings"` // lines above it that give its command a variable, as SHELL=/bin/sh; of very many their digest
 }
 
 // Key tells jobs apart.
 func (c CronEntry) Key() string { return fmt.Sprintf("%q %q %q", c.File, c.User, c.Command) }
 
 // Compared spells what is compared of a job.
-func (c CronEntry) Compared() string { return fmt.Sprintf("schedule=%q", c.Schedule) }
+func (c CronEntry) Compared() string {
+	if c.Settings == "" {
+		return fmt.Sprintf("schedule=%q", c.Schedule)
+	}
+	return fmt.Sprintf("schedule=%q settings=%q", c.Schedule, c.Settings)
+}
+
+// withSetting adds a line to the settings of the jobs below it, but those about mail.
+func withSetting(to, line string) string {
+	switch name, _, _ := strings.Cut(line, "="); strings.Trim(name, " \t\"'") {
+	case "MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING":
+		return to
+	}
+	if to != "" {
+		to += "\n"
+	}
+	if to += line; len(to) > maxSettings {
+		return digest.Sum([]byte(to)).Named()
+	}
+	return to
+}
+
+// maxSettings bounds what each job keeps of them, in bytes.
+const maxSettings = 256
 
 const maxCrontab = 4 << 20
 
@@ -49,10 +73,14 @@ func Cron(ctx context.Context, h facts.Host) facts.Answer[CronEntry] {
 			fail(p, err)
 			return
 		}
-		n := 0
+		n, settings := 0, ""
 		for line := range strings.Lines(string(b)) {
 			n++
-			if e, ok := parse(strings.Trim(line, " \t\r\n"), user == ""); ok {
+			line = strings.Trim(line, " \t\r\n")
+			if line != "" && line[0] != '#' && isSetting(line) {
+				settings = withSetting(settings, line)
+			} else if e, ok := parse(line, user == ""); ok {
+				e.Settings = settings
 				e.File, e.At = string(p), fmt.Sprintf("%s:%d", p, n)
 				if user != "" {
 					e.User = user

@@ -30,7 +30,7 @@ type Unit struct {
 	Wanted    []string `cel:"wanted"`   // units that start it by links
 	Preset    string   `cel:"preset"`   // what the distribution wants: enable, disable, ignore, "" if it does not say
 	Template  bool     `cel:"template"`
-	Transient bool     `cel:"transient"` // made by a generator or at run time, gone with the boot
+	Transient bool     `cel:"transient"` // made by a generator or by systemd-run(1), gone with the boot
 
 	Exec        []string `cel:"exec"` // all commands, each with the name of its setting, as ExecStart=/usr/sbin/sshd -D
 	User        string   `cel:"user"` // "" is root
@@ -63,6 +63,13 @@ func (u Unit) Compared() string {
 // folders are where systemd looks for units, the first one counts (systemd.unit(5)).
 var folders = [...]entry.Path{"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early",
 	"/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/generator.late"}
+
+// lasts reports whether a file of a unit is one that somebody put there. Those that
+// systemd-run(1), systemctl set-property and generators make are none; a unit that
+// these put in the place of another lasts.
+func lasts(p entry.Path) bool {
+	return !strings.HasPrefix(string(p), "/run/systemd/") || strings.HasPrefix(string(p), "/run/systemd/system/")
+}
 
 var presetFolders = [...]entry.Path{"/etc/systemd/system-preset", "/run/systemd/system-preset", "/usr/local/lib/systemd/system-preset", "/usr/lib/systemd/system-preset", "/lib/systemd/system-preset"}
 
@@ -251,7 +258,7 @@ func (r *reader) unit(name string) Unit {
 	masked := false
 	if len(files) > 0 {
 		u.Fragment = string(files[0])
-		u.Transient = strings.HasPrefix(u.Fragment, "/run/")
+		u.Transient = !slices.ContainsFunc(files, lasts)
 		var b []byte
 		if b, masked = r.read(files[0]); !masked {
 			take(files[0], b)

@@ -105,6 +105,23 @@ func TestUnitDrift(t *testing.T) {
 	}
 }
 
+// Below /run lie units that go with the boot, and those that somebody put there or
+// that hide one of the disk.
+func TestTransient(t *testing.T) {
+	a := Collect(context.Background(), facttest.Image(t, map[string]string{
+		"run/systemd/generator/tmp.mount":     "[Mount]\n",
+		"run/systemd/transient/run-1.service": "[Service]\n",
+		"run/systemd/transient/sshd.service":  "[Service]\nExecStart=/tmp/evil\n",
+		"usr/lib/systemd/system/sshd.service": "[Service]\n",
+		"run/systemd/system/run-2.service":    "[Service]\nExecStart=/tmp/evil\n",
+	}))
+	for name, gone := range map[string]bool{"tmp.mount": true, "run-1.service": true, "sshd.service": false, "run-2.service": false} {
+		if u := unit(t, a, name); u.Transient != gone {
+			t.Errorf("%q: goes with the boot is %t", name, u.Transient)
+		}
+	}
+}
+
 // TestSystemctl holds the states against systemctl's own.
 func TestSystemctl(t *testing.T) {
 	tool, err := exec.LookPath("systemctl")
@@ -176,6 +193,9 @@ func TestCron(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%q", got)
+	}
+	if c := a.Rows[0].Compared(); c != `schedule="every 1" settings="PATH=/bin"` { // SHELL and the like decide what the job is
+		t.Error(c)
 	}
 	for i := range want {
 		if !strings.HasPrefix(got[i], want[i]) && !strings.Contains(got[i], "atjobs") {
