@@ -51,7 +51,7 @@ type Chain struct {
 	// no part in drift. Docker's DOCKER, DOCKER-BRIDGE, DOCKER-CT, DOCKER-FORWARD,
 	// DOCKER-INGRESS, DOCKER-INTERNAL, DOCKER-ISOLATION-STAGE-…, and the tables
 	// docker-bridges; podman's NETAVARK-…, NETAVARK_… and the table netavark; those of CNI,
-	// CNI-… without CNI-ADMIN. DOCKER-USER and CNI-ADMIN are the administrator's.
+	// CNI-… without CNI-ADMIN. Of those named by their chain none has a hook. DOCKER-USER and CNI-ADMIN are the administrator's.
 	Container bool `cel:"container"`
 }
 

@@ -638,6 +638,14 @@ func TestCompared(t *testing.T) {
 			t.Errorf("%s %s", other.Key(), other.Compared())
 		}
 	}
+	for _, c := range []struct {
+		table, chain string
+		hooked, of   bool
+	}{{"filter", "DOCKER", false, true}, {"filter", "DOCKER", true, false}, {"x", "NETAVARK-EVIL", true, false}, {"netavark", "INPUT", true, true}} {
+		if got := isContainer(c.table, c.chain, c.hooked); got != c.of {
+			t.Errorf("%+v: %t", c, got)
+		}
+	}
 	evil := Chain{Family: "ip", Table: "a b", Name: "x\" hook=\"\n\x1b"}
 	if k := evil.Key(); k != `ip "a b" "x\" hook=\"\n\x1b"` {
 		t.Error(k)

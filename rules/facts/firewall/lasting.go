@@ -16,11 +16,13 @@ var (
 	adminChains     = []string{"DOCKER-USER", "CNI-ADMIN"}
 )
 
-func isContainer(table, chain string) bool {
+// isContainer goes by names. None of the engines hooks a chain of containerChains
+// into the path of packets itself: one with a hook is called so to be overlooked.
+func isContainer(table, chain string, hooked bool) bool {
 	if slices.Contains(adminChains, chain) {
 		return false
 	}
-	return slices.Contains(containerTables, table) || slices.ContainsFunc(containerChains, func(p string) bool {
+	return slices.Contains(containerTables, table) || !hooked && slices.ContainsFunc(containerChains, func(p string) bool {
 		begin, open := strings.CutSuffix(p, "*")
 		return chain == p || open && strings.HasPrefix(chain, begin)
 	})
@@ -56,7 +58,7 @@ func isBan(rule string) bool {
 func ofContainer(rule string) bool {
 	f := strings.Fields(rule)
 	n := len(f)
-	if n >= 2 && f[n-2] == "jump" && isContainer("", f[n-1]) {
+	if n >= 2 && f[n-2] == "jump" && isContainer("", f[n-1], false) {
 		return true
 	}
 	return n >= 7 && f[n-1] == "masquerade" && f[0] == f[3] && f[1] == "saddr" && f[4] == "daddr" && f[2] == f[5]

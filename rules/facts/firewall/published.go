@@ -258,7 +258,7 @@ func (w *walk) publish(chain place, n nat, s scope, rule string) {
 }
 
 func (w *walk) add(chain place, p Published, s scope) {
-	p.Family, p.Table, p.Chain, p.Container = families[chain.family], chain.table, chain.name, isContainer(chain.table, chain.name)
+	p.Family, p.Table, p.Chain, p.Container = families[chain.family], chain.table, chain.name, isContainer(chain.table, chain.name, w.hooked[chain])
 	if to, _, _ := strings.Cut(p.ToAddr, "-"); p.Family == "inet" {
 		a, err := netip.ParseAddr(to)
 		switch {

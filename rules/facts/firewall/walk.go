@@ -10,7 +10,8 @@ import (
 // walk turns the rules of the kernel into rows.
 type walk struct {
 	*ruleset
-	own     []string // addresses of the host
+	own     []string       // addresses of the host
+	hooked  map[place]bool // chains that packets enter by a hook
 	endings map[place][]ending
 	rests   map[place]string
 	budget  int // rules that may still be followed
@@ -27,7 +28,13 @@ type ending struct {
 
 func newWalk(r *ruleset, own []string) *walk {
 	r.nameAnonymous()
-	return &walk{ruleset: r, own: own, endings: map[place][]ending{}, rests: map[place]string{}, budget: 2 * maxRules}
+	hooked := map[place]bool{}
+	for _, c := range r.chains {
+		if c.base {
+			hooked[c.place] = true
+		}
+	}
+	return &walk{ruleset: r, own: own, hooked: hooked, endings: map[place][]ending{}, rests: map[place]string{}, budget: 2 * maxRules}
 }
 
 var families = map[byte]string{unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_ARP: "arp", unix.NFPROTO_NETDEV: "netdev", unix.NFPROTO_BRIDGE: "bridge", unix.NFPROTO_IPV6: "ip6"}
@@ -55,7 +62,7 @@ func hookName(family byte, n uint32) string {
 func (w *walk) rows() []Chain {
 	var out []Chain
 	for _, c := range w.chains {
-		row := Chain{Family: families[c.family], Table: c.table, Name: c.name, Base: c.base, Dormant: w.dormant[place{family: c.family, table: c.table}], Container: isContainer(c.table, c.name), Rules: []string{}, Devices: []string{}}
+		row := Chain{Family: families[c.family], Table: c.table, Name: c.name, Base: c.base, Dormant: w.dormant[place{family: c.family, table: c.table}], Container: isContainer(c.table, c.name, c.base), Rules: []string{}, Devices: []string{}}
 		if c.base {
 			row.Type, row.Hook, row.Priority = c.kind, hookName(c.family, c.hook), int64(c.priority)
 			row.Devices = append(row.Devices, c.devices...)
