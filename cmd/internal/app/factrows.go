@@ -123,10 +123,14 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 		}
 		return strings.Compare(a.value, b.value)
 	})
+	same, n := "", 1 // of 100,000 equal ones none looks for its number from the start
 	for _, r := range rows {
+		if r.key != same {
+			same, n = r.key, 1
+		}
 		key := r.key
-		for n := 2; k.rows[key] != nil; n++ {
-			key = fmt.Sprintf("%s#%d", r.key, n)
+		for ; k.rows[key] != nil; key = fmt.Sprintf("%s#%d", r.key, n) {
+			n++
 		}
 		k.rows[key] = []byte(r.value)
 	}

@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"intact/rules"
 	"intact/rules/facts"
+	"intact/rules/facts/units"
 	"intact/rules/posture"
 	"intact/scanner/dirfd"
 )
@@ -60,5 +62,18 @@ func TestHostFactsPanic(t *testing.T) {
 	}
 	if f := h.Fact(context.Background(), "no.such"); f.Status != rules.Failed {
 		t.Errorf("%+v", f)
+	}
+}
+
+// Equal keys get numbers, and 200,000 lines of one crontab that are alike, which
+// any user can write, are numbered at once.
+func TestEqualRows(t *testing.T) {
+	h := &hostFacts{}
+	many := slices.Repeat([]units.CronEntry{{File: "/f", User: "u", Command: "x", Schedule: "b"}}, 200_000)
+	h.set("units.cron", posture.Fact{Status: rules.OK, Rows: append(many, units.CronEntry{File: "/f", User: "u", Command: "x", Schedule: "a"}, units.CronEntry{File: "/f", User: "u", Command: "y"})})
+	k := readKind(context.Background(), h, driftKind{"cron", "units.cron"})
+	const key = `cron "/f" "u" "x"`
+	if len(k.rows) != len(many)+2 || string(k.rows[key]) != `schedule="a"` || string(k.rows[key+"#2"]) != `schedule="b"` || k.rows[key+"#200001"] == nil || k.rows[`cron "/f" "u" "y"`] == nil {
+		t.Errorf("%d rows, the first %s", len(k.rows), k.rows[key])
 	}
 }
