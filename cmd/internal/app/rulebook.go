@@ -19,8 +19,8 @@ import (
 )
 
 // rowRulebook is the kind of the rows about rules and waivers of a site that were
-// in force when the baseline was made. Key: "rule", NUL and its id, with its
-// digest as the value; or "waiver", NUL and its text, with what it covered then:
+// in force when the baseline was made. Key: "rule", NUL and its id, value:
+// ruleValue; or "waiver", NUL and its text, with what it covered then:
 // words, subject="…" digest="…" again and again; or one of configRows.
 const rowRulebook = "rulebook"
 
@@ -41,14 +41,45 @@ func paramsOf(r *posture.Rule) (out []string) {
 	return out
 }
 
+// ruleValue is what a baseline keeps of a rule: words, digest=… of all, and what
+// tells whether another judges less: severity=…, active=yes or no, other=… the
+// digest of its params and of what makes it graver.
+func ruleValue(r *posture.Rule, profile string) []byte {
+	active := "no"
+	if r.Active(profile) {
+		active = "yes"
+	}
+	return fmt.Appendf(nil, "digest=%s severity=%s active=%s other=%s", ruleDigest(r), r.Severity, active, otherDigest(r))
+}
+
+func otherDigest(r *posture.Rule) string {
+	return digest.Sum(fmt.Appendf(nil, "%#v %+v", paramsOf(r), r.Cases)).Named()
+}
+
+// weaker says what a rule judges less by than the one of the baseline.
+func weaker(value []byte, now *posture.Rule, profile string) string {
+	var out []string
+	w := words(value)
+	if w["active"] == "yes" && !now.Active(profile) {
+		out = append(out, "is disabled")
+	}
+	if s, err := rules.ParseSeverity(w["severity"]); err != nil || now.Severity < s {
+		out = append(out, fmt.Sprintf("severity %s → %s", report.Escape(w["severity"]), now.Severity))
+	}
+	if w["other"] != otherDigest(now) {
+		out = append(out, "other params")
+	}
+	return strings.Join(out, ", ")
+}
+
 // ofSite reports whether a site file made or changed a rule.
 func ofSite(r *posture.Rule) bool { return !r.Builtin || r.Changed != "" }
 
 // rulebookRows are the rows about what a site says.
-func rulebookRows(b *posture.Book, w *posture.Waivers, cover *posture.Cover) (rows []diff.Row) {
+func rulebookRows(b *posture.Book, w *posture.Waivers, cover *posture.Cover, profile string) (rows []diff.Row) {
 	for _, r := range b.Rules {
 		if ofSite(r) {
-			rows = append(rows, diff.Row{Kind: rowRulebook, Key: []byte("rule\x00" + r.ID), Value: []byte(ruleDigest(r))})
+			rows = append(rows, diff.Row{Kind: rowRulebook, Key: []byte("rule\x00" + r.ID), Value: ruleValue(r, profile)})
 		}
 	}
 	seen := map[string]bool{}
@@ -106,6 +137,7 @@ func (c *check) narrowedRules() error {
 	was := byKey(rows)
 	b := c.ruled.book
 	c.drift = append(c.drift, c.ruled.told...)
+	profile := c.cfg.Posture.Profile
 	tell := func(rule, line, why string) {
 		c.drift = append(c.drift, rules.Finding{Set: "policy", Rule: rule, Severity: rules.High, RawSeverity: rules.High, Change: "changed",
 			Subject: rules.Subject{Kind: "policy", Name: line}, Reasons: []string{why}})
@@ -113,16 +145,18 @@ func (c *check) narrowedRules() error {
 	for _, r := range slices.Clone(b.Rules) {
 		old := was["rule\x00"+r.ID]
 		delete(was, "rule\x00"+r.ID)
-		if !ofSite(r) || string(old) == ruleDigest(r) || old == nil && !r.Builtin {
-			continue // as it came, as it was, or new
-		}
-		if !r.Builtin {
+		switch {
+		case old == nil && (!ofSite(r) || !r.Builtin) || old != nil && words(old)["digest"] == ruleDigest(r):
+			continue // as it came, new, or as it was
+		case !r.Builtin:
 			tell("policy.rules", "rule "+r.ID, "it is not the one that the baseline was made with; the one of today is in force")
 			continue
 		}
-		if why := narrows(r.Shipped(), r, c.cfg.Posture.Profile); why != "" {
-			b.Replace(r.Shipped())
+		if why := narrows(r.Shipped(), r, profile); why != "" && ofSite(r) {
 			tell("policy.rules", "rule "+r.ID+": "+why, report.Prose(r.Changed)+" changes a rule of the program; without effect until intact policy adopt")
+			b.Replace(r.Shipped())
+		} else if why := weaker(old, r, profile); old != nil && why != "" {
+			tell("policy.rules", "rule "+r.ID+": "+why, "the baseline was made with another change of this rule; that of today, or none, is in force")
 		}
 	}
 	for key := range was {
@@ -313,6 +347,6 @@ func (s *session) firstStands(ctx context.Context, judge *firstRules, h *hostFac
 	if !learn {
 		out.found = nil // said before, or told by the next check
 	}
-	out.rows = slices.Concat(out.rows, rulebookRows(judge.book, judge.waivers, cover), configRows(s.cfg))
+	out.rows = slices.Concat(out.rows, rulebookRows(judge.book, judge.waivers, cover, s.cfg.Posture.Profile), configRows(s.cfg))
 	return out, err
 }
