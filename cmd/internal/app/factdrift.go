@@ -22,18 +22,18 @@ import (
 // byFacts is what a check keeps of the set drift.
 type byFacts struct {
 	moved   []factMove
-	found   []rules.Finding // about moved, in order
 	lost    []rules.Finding // kinds that the baseline knows and nobody can read now
 	unsaid  []report.Rule   // kinds that could not be compared
 	watched map[string]*rules.Explanation
 	changes map[string]bool // those of watched that changed
-	ids     map[string]string
 }
 
 // factMove is a row about a fact that is another than the baseline knows.
 type factMove struct {
 	drift.Move
-	row diff.RowChange
+	row  diff.RowChange
+	told bool               // it waits for an accept
+	said *rules.Explanation // nil: nothing explains it
 }
 
 // updateKinds are compared when packages were upgraded: what those explain goes
@@ -211,11 +211,10 @@ func (f *byFacts) see(ch *diff.Change, said *rules.Explanation) {
 	}
 }
 
-// judgeFacts makes the findings, one a row, and keeps what explains the rows for
-// the pending set. Every change has been seen.
+// judgeFacts finds out what explains the rows, and keeps them for the pending set.
+// Every change has been seen.
 func (c *check) judgeFacts() error {
 	f := &c.facts
-	f.ids = map[string]string{}
 	files := drift.Files{
 		Said:    func(p string) *rules.Explanation { return f.watched[p] },
 		Changed: func(p string) bool { return f.changes[p] },
@@ -223,8 +222,25 @@ func (c *check) judgeFacts() error {
 	}
 	for i := range f.moved {
 		m := &f.moved[i]
-		x := m.Explain(files)
-		if c.update != nil && x == nil {
+		m.said = m.Explain(files)
+		if c.update != nil && m.said == nil {
+			continue
+		}
+		m.told = true
+		if m.said != nil {
+			c.rowSaid[rowID(m.row)] = m.said.Append(nil)
+		}
+		c.rows = append(c.rows, m.row)
+	}
+	return nil
+}
+
+// emitFacts writes the findings, one a row. They are made one after the other: a
+// user makes as many rows as he writes lines into his crontab.
+func (c *check) emitFacts() error {
+	for i := range c.facts.moved {
+		m := &c.facts.moved[i]
+		if !m.told {
 			continue
 		}
 		found, ok, err := drift.Judge(m.Move)
@@ -232,12 +248,12 @@ func (c *check) judgeFacts() error {
 			return fmt.Errorf("fact %q: %w", m.row.Key, err)
 		}
 		printable(&found)
-		if found.Explain(x); x != nil {
-			c.rowSaid[rowID(m.row)] = x.Append(nil)
+		found.Explain(m.said)
+		since, seen := c.pending.rows[rowID(m.row)]
+		c.dated(&found, since, seen)
+		if err := c.paper.w.Finding(found); err != nil {
+			return err
 		}
-		c.rows = append(c.rows, m.row)
-		f.ids[findingSubject(&found)] = rowID(m.row)
-		f.found = append(f.found, found)
 	}
 	return nil
 }

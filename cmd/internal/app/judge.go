@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"intact/baseline/diff"
 	"intact/report"
@@ -54,7 +55,7 @@ func (c *check) judge(ctx context.Context) error {
 			}
 		case drift.Name:
 			if err = c.emitAll(c.facts.lost); err == nil {
-				err = c.emitAll(c.facts.found)
+				err = c.emitFacts()
 			}
 		case "policy":
 			err = c.emitAll(c.drift)
@@ -104,8 +105,14 @@ func (c *check) emit(f rules.Finding) error {
 // date gives a finding its history, and the run its exit code. One about a change
 // must be dated before the next change comes.
 func (c *check) date(f *rules.Finding) {
+	since, ok := c.since(f)
+	c.dated(f, since, ok)
+}
+
+// dated is date where it is known since when there is the finding, or that it is new.
+func (c *check) dated(f *rules.Finding, since time.Time, seen bool) {
 	f.FirstSeen, f.New = c.paper.head.Started, true
-	if since, ok := c.since(f); ok {
+	if seen {
 		f.FirstSeen, f.New = since, false
 	}
 	c.windows.mark(f, f.FirstSeen)

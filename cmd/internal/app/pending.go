@@ -14,7 +14,6 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
-	"intact/rules/drift"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
@@ -210,10 +209,6 @@ func findingKey(f *rules.Finding) []byte {
 func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if f.Diff != nil {
 		return c.seen, c.seenBefore
-	}
-	if id, ok := c.facts.ids[findingSubject(f)]; ok && f.Set == drift.Name {
-		t, ok := c.pending.rows[id]
-		return t, ok
 	}
 	if t, ok := c.ruled.seen[ruleSubject(f)]; ok {
 		return t, true

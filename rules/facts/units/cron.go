@@ -53,7 +53,11 @@ func withSetting(to, line string) string {
 // maxSettings bounds what each job keeps of them, in bytes.
 const maxSettings = 256
 
-const maxCrontab = 4 << 20
+// Bounds of what is read: bytes of a file, and jobs. Every user has a crontab.
+const (
+	maxCrontab = 4 << 20
+	maxJobs    = 100_000
+)
 
 // Cron reads the jobs of a host.
 func Cron(ctx context.Context, h facts.Host) facts.Answer[CronEntry] {
@@ -80,6 +84,10 @@ func Cron(ctx context.Context, h facts.Host) facts.Answer[CronEntry] {
 			if line != "" && line[0] != '#' && isSetting(line) {
 				settings = withSetting(settings, line)
 			} else if e, ok := parse(line, user == ""); ok {
+				if len(a.Rows) >= maxJobs {
+					fail(p, fmt.Errorf("over %d jobs", maxJobs))
+					return
+				}
 				e.Settings = settings
 				e.File, e.At = string(p), fmt.Sprintf("%s:%d", p, n)
 				if user != "" {

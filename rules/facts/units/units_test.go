@@ -204,6 +204,14 @@ func TestCron(t *testing.T) {
 	}
 }
 
+// More jobs than are read make the fact fail: none is told as gone.
+func TestManyJobs(t *testing.T) {
+	a := Cron(context.Background(), facttest.Image(t, map[string]string{"var/spool/cron/crontabs/eve": strings.Repeat("@daily x\n", maxJobs+1)}))
+	if len(a.Rows) != maxJobs || a.Status != rules.Failed || !strings.Contains(a.Reason, "/eve: over") {
+		t.Error(len(a.Rows), a.Status, a.Reason)
+	}
+}
+
 func FuzzUnit(f *testing.F) {
 	f.Add([]byte("[Service]\nExecStart=/a \\\n# c\n b\nExecStart=\n"))
 	f.Add([]byte("[x\n=\n\\\n\\"))
