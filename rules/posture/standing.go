@@ -13,36 +13,40 @@ const renamed = 30 * 24 * time.Hour
 // baseline keeps them.
 type Shown struct {
 	Rule, Subject, Digest string
+	Severity              rules.Severity // it stands while it is no graver
 	Since                 time.Time
 }
 
 // Standing tells new findings from those that people have seen.
 type Standing struct {
-	since map[[3]string]time.Time
+	shown map[[3]string]Shown
 	last  time.Time
 }
 
 // NewStanding is made of what the baseline keeps, and of the time of the check
 // before this one: zero where there was none, which names all again.
 func NewStanding(shown []Shown, last time.Time) *Standing {
-	s := &Standing{since: map[[3]string]time.Time{}, last: last}
+	s := &Standing{shown: map[[3]string]Shown{}, last: last}
 	for _, x := range shown {
 		k := [3]string{x.Rule, x.Subject, x.Digest}
-		if old, ok := s.since[k]; !ok || x.Since.Before(old) {
-			s.since[k] = x.Since
+		if old, ok := s.shown[k]; !ok || x.Since.Before(old.Since) {
+			s.shown[k] = x
 		}
 	}
 	return s
 }
 
 // Of says since when a finding stands. Another rule, subject or evidence makes
-// it a new one.
-func (s *Standing) Of(rule, subject, digest string) (since time.Time, ok bool) {
+// it a new one, and so does a higher severity.
+func (s *Standing) Of(rule, subject, digest string, sev rules.Severity) (since time.Time, ok bool) {
 	if s == nil || digest == "" {
 		return time.Time{}, false
 	}
-	since, ok = s.since[[3]string{rule, subject, digest}]
-	return since, ok
+	x, ok := s.shown[[3]string{rule, subject, digest}]
+	if !ok || sev > x.Severity {
+		return time.Time{}, false
+	}
+	return x.Since, true
 }
 
 // Due reports whether one that stands is to be named again now: it is high or
@@ -64,7 +68,7 @@ func (s *Standing) apply(r *Result, now time.Time) {
 		if x.Verdict != Fail {
 			continue
 		}
-		since, ok := s.Of(r.ID, x.Name, x.Digest)
+		since, ok := s.Of(r.ID, x.Name, x.Digest, x.Finding.Severity)
 		x.Finding.New = !ok
 		if ok {
 			x.Standing, x.Named = since, s.Due(x.Finding.Severity, since, now)

@@ -248,8 +248,8 @@ func TestStanding(t *testing.T) {
 	first := judge(t, b, posture.Input{Facts: over(80, 81)})["site.a"].Subjects
 	since := day.AddDate(0, 0, -45)
 	shown := []posture.Shown{
-		{"site.a", "80", first[0].Digest, since}, {"site.a", "80", first[0].Digest, day},
-		{"site.a", "81", first[1].Digest, since.AddDate(0, 0, 1)}, {"site.a", "82", first[1].Digest, since},
+		{"site.a", "80", first[0].Digest, rules.High, since}, {"site.a", "80", first[0].Digest, rules.High, day},
+		{"site.a", "81", first[1].Digest, rules.Critical, since.AddDate(0, 0, 1)}, {"site.a", "82", first[1].Digest, rules.High, since},
 	}
 	var tally posture.Tally
 	r := judge(t, b, posture.Input{Facts: over(80, 81, 82), Standing: posture.NewStanding(shown, day.AddDate(0, 0, -1))})["site.a"]
@@ -261,6 +261,10 @@ func TestStanding(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	if s := r.Subjects[2]; !s.Finding.New || s.Stands() {
+		t.Errorf("%+v", s)
+	}
+	shown[0].Severity = rules.Medium // it is graver now than what people have seen
+	if s := judge(t, b, posture.Input{Facts: over(80), Standing: posture.NewStanding(shown[:1], day)})["site.a"].Subjects[0]; !s.Finding.New || s.Stands() {
 		t.Errorf("%+v", s)
 	}
 }

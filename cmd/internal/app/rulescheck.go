@@ -243,8 +243,9 @@ func shownOf(rows []diff.Row) (out []posture.Shown) {
 		rule, subject, ok := strings.Cut(string(r.Key), "\x00")
 		w := words(r.Value)
 		since, err := time.Parse(time.RFC3339Nano, w["since"])
-		if ok && err == nil {
-			out = append(out, posture.Shown{Rule: rule, Subject: subject, Digest: w["digest"], Since: since})
+		severity, bad := rules.ParseSeverity(w["severity"])
+		if ok && err == nil && bad == nil {
+			out = append(out, posture.Shown{Rule: rule, Subject: subject, Digest: w["digest"], Severity: severity, Since: since})
 		}
 	}
 	return out
