@@ -288,6 +288,11 @@ func WaiverOf(text string) (rule, subject string, ok bool) {
 	return v[0], v[2], true
 }
 
+// Text is the attestation in one spelling, likewise.
+func (a *Attestation) Text() string {
+	return string(appendPairs(nil, "id", a.ID, "subject", a.Subject, "until", a.Until.Format(time.DateOnly), "by", a.By, "document", a.Document))
+}
+
 func (w *Waiver) lastDay() string { return w.Until.AddDate(0, 0, -1).Format(time.DateOnly) }
 
 // Says is until when, by whom and why something is waived.

@@ -21,7 +21,8 @@ import (
 // rowRulebook is the kind of the rows about rules and waivers of a site that were
 // in force when the baseline was made. Key: "rule", NUL and its id, value:
 // ruleValue; or "waiver", NUL and its text, with what it covered then:
-// words, subject="…" digest="…" again and again; or one of configRows.
+// words, subject="…" digest="…" again and again; or "attestation", NUL and its
+// text, value: yes; or one of configRows.
 const rowRulebook = "rulebook"
 
 // maxBindings bounds the findings that a waiver is bound to.
@@ -85,6 +86,12 @@ func rulebookRows(b *posture.Book, w *posture.Waivers, cover *posture.Cover, pro
 	seen := map[string]bool{}
 	if w == nil {
 		return rows
+	}
+	for _, a := range w.Attestations {
+		if text := a.Text(); len(text) <= maxStanding && !seen[text] {
+			seen[text] = true
+			rows = append(rows, diff.Row{Kind: rowRulebook, Key: []byte("attestation\x00" + text), Value: []byte("yes")})
+		}
 	}
 	for _, v := range w.List {
 		text := v.Text()
@@ -185,7 +192,15 @@ func (c *check) narrowedRules() error {
 		}
 		return false
 	})
+	w.Attestations = slices.DeleteFunc(slices.Clone(w.Attestations), func(a posture.Attestation) bool {
+		gone := was["attestation\x00"+a.Text()] == nil
+		if gone {
+			tell("policy.waived", "attestation "+a.ID, report.Prose(a.Place)+" attests what the baseline does not; without effect until intact policy adopt")
+		}
+		return gone
+	})
 	c.ruled.waivers = &w
+	c.theFacts().set("attestations", w.Fact())
 	return nil
 }
 
