@@ -233,7 +233,7 @@ func (c *check) finish(ctx context.Context) error {
 	if c.newGaps > 0 {
 		c.out.Add(ExitIncomplete)
 	}
-	if c.ruled.book != nil {
+	if c.ruled.book != nil && (c.ruled.sets == nil || len(c.ruled.sets) > 0) {
 		t.Posture = &c.ruled.tally
 	}
 	c.out.done = true

@@ -362,6 +362,12 @@ func (s *session) firstStands(ctx context.Context, judge *firstRules, h *hostFac
 	if !learn {
 		out.found = nil // said before, or told by the next check
 	}
-	out.rows = slices.Concat(out.rows, rulebookRows(judge.book, judge.waivers, cover, s.cfg.Posture.Profile), configRows(s.cfg))
+	said := slices.Concat(rulebookRows(judge.book, judge.waivers, cover, s.cfg.Posture.Profile), configRows(s.cfg))
+	out.rows = append(out.rows, said...)
+	if from != nil && err == nil {
+		var old []diff.Row
+		old, err = from.Rows(rowRulebook)
+		s.remark(adopted(old, said, judge.waivers)...)
+	}
 	return out, err
 }

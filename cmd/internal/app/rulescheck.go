@@ -66,7 +66,9 @@ func (c *check) readRules() error {
 	if !of && slices.Contains(c.o.Only, drift.Name) {
 		return usageError("--only %s: this baseline knows files alone: see intact policy adopt", drift.Name)
 	}
-	if !c.wantsRules() || !of && len(c.o.Only) == 0 {
+	judged := c.wantsRules()
+	policy := of && c.sets["policy"] && len(c.o.Paths) == 0 && c.update == nil // tells what would take rules away
+	if !judged && !policy || !of && len(c.o.Only) == 0 {
 		return nil
 	}
 	if !of {
@@ -82,8 +84,10 @@ func (c *check) readRules() error {
 			return usageError("there is no rule set %q: want one of %v", n, slices.Concat(setNames[:], []string{postureWord}, known))
 		}
 	}
-	c.ruled.sets = c.setsOf(b)
-	if c.ruled.sets == nil || len(c.ruled.sets) > 0 {
+	if c.ruled.sets = []string{}; judged {
+		c.ruled.sets = c.setsOf(b)
+	}
+	if policy || c.ruled.sets == nil || len(c.ruled.sets) > 0 {
 		c.ruled.book, c.ruled.waivers = b, w
 	}
 	return nil
@@ -123,7 +127,7 @@ func (c *check) judgeRules(ctx context.Context) error {
 	if r.book == nil {
 		return nil
 	}
-	if err := c.narrowedRules(); err != nil {
+	if err := c.narrowedRules(); err != nil || r.sets != nil && len(r.sets) == 0 {
 		return err
 	}
 	old, err := c.gen.Rows(rowStanding)

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,4 +185,53 @@ func (c *check) waived(f *rules.Finding) bool {
 		f.Reasons = append(slices.Clone(f.Reasons), report.Prose(fmt.Sprintf("the waiver at %s does not cover it any more: %s", lapsed.Place, why)))
 	}
 	return false
+}
+
+// adopted says, a line each, what another policy brings into force or takes out of
+// it for rules: now are the rows of the new baseline, old those of the one before.
+func adopted(old, now []diff.Row, w *posture.Waivers) (out []string) {
+	was, is := byKey(old), byKey(now)
+	say := func(format string, args ...any) { out = append(out, "adopted: "+fmt.Sprintf(format, args...)) }
+	keys := maps.Clone(was)
+	maps.Copy(keys, is)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		a, b := was[key], is[key]
+		if id, ok := strings.CutPrefix(key, "rule\x00"); ok {
+			switch {
+			case b == nil:
+				say("rule %s is as the program has it, or gone", report.Escape(id))
+			case !bytes.Equal(a, b):
+				say("rule %s of the site, severity %s", report.Escape(id), report.Escape(words(b)["severity"]))
+			}
+			continue
+		}
+		if strings.ContainsRune(key, 0) || bytes.Equal(a, b) {
+			continue
+		}
+		before := slices.Collect(strings.Lines(string(a)))
+		after := slices.Collect(strings.Lines(string(b)))
+		for i, list := range [][]string{after, before} {
+			sign := [...]string{"", " without"}[i]
+			for _, l := range list {
+				l = strings.TrimSuffix(l, "\n")
+				if other := [][]string{before, after}[i]; !slices.ContainsFunc(other, func(o string) bool { return strings.TrimSuffix(o, "\n") == l }) {
+					say("%s%s %s", key, sign, report.Prose(l))
+				}
+			}
+		}
+	}
+	if w == nil {
+		return out
+	}
+	for _, v := range w.List {
+		if was["waiver\x00"+v.Text()] == nil {
+			say("waiver of %s for %s, by %s: %s", v.Rule, report.Escape(v.Subject), report.Escape(v.By), report.Escape(v.Reason))
+		}
+	}
+	for _, v := range w.Attestations {
+		if was["attestation\x00"+v.Text()] == nil {
+			say("attestation %s: %s, by %s", v.ID, report.Escape(v.Subject), report.Escape(v.By))
+		}
+	}
+	return out
 }
