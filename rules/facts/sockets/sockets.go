@@ -77,11 +77,14 @@ func (l Listener) Key() string {
 	return fmt.Sprintf("%s %s/%s %s exe=%q", l.Netns, l.Proto, port, l.Scope, l.Exe)
 }
 
-// Compared spells what is compared of a listener. What a path of another mount
-// namespace leads to, or never was a file, is of no package, whatever it is called.
+// Compared spells what is compared of a listener. That its program is not what
+// the path leads to here, but in another mount namespace, is.
 func (l Listener) Compared() string {
-	ofNone := l.ExeKnown && (l.ExeForeign || l.ExeMemory)
-	return fmt.Sprintf("uid=%s unit=%s package=%s", known(l.UIDKnown, strconv.FormatInt(l.UID, 10)), known(l.UnitKnown, l.Unit), known(l.PackageKnown || ofNone, l.Package))
+	s := fmt.Sprintf("uid=%s unit=%s package=%s", known(l.UIDKnown, strconv.FormatInt(l.UID, 10)), known(l.UnitKnown, l.Unit), known(l.PackageKnown, l.Package))
+	if l.ExeKnown && l.ExeForeign {
+		s += ` foreign="true"`
+	}
+	return s
 }
 
 // known quotes what is known. What is not stands without quotes.

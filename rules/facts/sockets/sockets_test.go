@@ -287,3 +287,14 @@ func BenchmarkCollect(b *testing.B) {
 		}
 	}
 }
+
+// What is unknown stands without quotes, and a program behind a mount is another.
+func TestCompared(t *testing.T) {
+	l := Listener{Exe: "/usr/sbin/sshd", ExeKnown: true, Unit: "unknown", UnitKnown: true}
+	if got := l.Compared(); got != `uid=unknown unit="unknown" package=unknown` {
+		t.Error(got)
+	}
+	if l.ExeForeign = true; l.Compared() != `uid=unknown unit="unknown" package=unknown foreign="true"` {
+		t.Error(l.Compared())
+	}
+}
