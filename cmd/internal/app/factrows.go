@@ -22,6 +22,7 @@ import (
 	"intact/rules/facts/firewall"
 	"intact/rules/facts/kernel"
 	"intact/rules/facts/preload"
+	"intact/rules/facts/sockets"
 	"intact/rules/facts/units"
 	"intact/scanner/digest"
 )
@@ -100,6 +101,12 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 	}
 	type row struct{ key, value string }
 	var rows []row
+	switch l := f.Rows.(type) {
+	case []preload.Entry:
+		list = reflect.ValueOf(preload.Drift(l))
+	case []sockets.Listener:
+		list = reflect.ValueOf(sockets.Drift(l))
+	}
 	for i := range list.Len() {
 		r, ok := list.Index(i).Interface().(drifting)
 		if !ok {
@@ -110,12 +117,6 @@ func readKind(ctx context.Context, h *hostFacts, d driftKind) *kindRows {
 			continue
 		}
 		rows = append(rows, row{drift.ShortKey(d.name + " " + r.Key()), drift.ShortValue(r.Compared())})
-	}
-	if d.name == "preload" {
-		rows = nil
-		for _, e := range preload.Drift(answerOf[preload.Entry](ctx, h, d.fact).Rows) {
-			rows = append(rows, row{drift.ShortKey(d.name + " " + e.Key()), drift.ShortValue(e.Compared())})
-		}
 	}
 	slices.SortFunc(rows, func(a, b row) int {
 		if c := strings.Compare(a.key, b.key); c != 0 {

@@ -71,10 +71,15 @@ const (
 // that the kernel chose, the program stands for the port.
 func (l Listener) Key() string {
 	port := strconv.FormatInt(l.Port, 10)
-	if l.Proto == "udp" && l.Port >= ephemeralFirst && l.Port <= ephemeralLast && l.ExeKnown {
+	if l.chosen() {
 		port = "*"
 	}
 	return fmt.Sprintf("%s %s/%s %s exe=%q", l.Netns, l.Proto, port, l.Scope, l.Exe)
+}
+
+// chosen reports whether the kernel chose the port.
+func (l Listener) chosen() bool {
+	return l.Proto == "udp" && l.Port >= ephemeralFirst && l.Port <= ephemeralLast && l.ExeKnown
 }
 
 // Compared spells what is compared of a listener. That its program is not what
@@ -85,6 +90,41 @@ func (l Listener) Compared() string {
 		s += ` foreign="true"`
 	}
 	return s
+}
+
+// Drift gives what is compared from one day to the next. Sockets of one program,
+// user and unit that no stranger can tell apart are one: of workers that share a
+// port, of addresses of one scope that come and go with a lease, on one address
+// beside all of them. A port that the kernel chose is none beside another of the
+// same program: who asks others has one open while he waits for the answer.
+func Drift(list []Listener) (out []Listener) {
+	type who struct{ netns, exe, compared string }
+	type what struct{ key, compared, family string }
+	type door struct {
+		who
+		proto, family string
+		port          int64
+	}
+	settled, open, seen := map[who]bool{}, map[door]bool{}, map[what]bool{}
+	at := func(l Listener) (who, door) {
+		w := who{l.Netns, l.Exe, l.Compared()}
+		return w, door{w, l.Proto, l.Family, l.Port}
+	}
+	for _, l := range list {
+		w, d := at(l)
+		settled[w] = settled[w] || l.ExeKnown && !l.chosen()
+		open[d] = open[d] || l.ExeKnown && l.Wildcard
+	}
+	for _, l := range list {
+		w, d := at(l)
+		k := what{l.Key(), w.compared, l.Family}
+		if seen[k] || l.chosen() && settled[w] || !l.Wildcard && open[d] {
+			continue
+		}
+		seen[k] = true
+		out = append(out, l)
+	}
+	return out
 }
 
 // known quotes what is known. What is not stands without quotes.

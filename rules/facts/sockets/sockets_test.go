@@ -231,6 +231,42 @@ func TestKey(t *testing.T) {
 	}
 }
 
+func TestDrift(t *testing.T) {
+	of := func(proto string, port int64, family, scope, exe, unit string) Listener {
+		return Listener{Netns: "host", Proto: proto, Port: port, Family: family, Scope: scope, Wildcard: scope == "wildcard", Exe: exe, ExeKnown: exe != "", Unit: unit, UnitKnown: true}
+	}
+	web := of("tcp", 443, "ipv4", "wildcard", "/usr/sbin/nginx", "nginx.service")
+	dns := of("udp", 53, "ipv4", "private", "/usr/sbin/named", "named.service")
+	ask := of("udp", 41000, "ipv4", "wildcard", "/usr/sbin/named", "named.service")
+	for name, c := range map[string]struct {
+		in   []Listener
+		want int
+	}{
+		"workers":                      {[]Listener{web, web, web}, 1},
+		"the other family":             {[]Listener{web, of("tcp", 443, "ipv6", "wildcard", "/usr/sbin/nginx", "nginx.service")}, 2},
+		"another unit":                 {[]Listener{web, of("tcp", 443, "ipv4", "wildcard", "/usr/sbin/nginx", "evil.service")}, 2},
+		"another program":              {[]Listener{web, of("tcp", 443, "ipv4", "private", "/usr/bin/nc", "nginx.service")}, 2},
+		"one address beside all":       {[]Listener{of("tcp", 443, "ipv4", "private", "/usr/sbin/nginx", "nginx.service"), web}, 1},
+		"another port beside all":      {[]Listener{of("tcp", 444, "ipv4", "private", "/usr/sbin/nginx", "nginx.service"), web}, 2},
+		"two leases":                   {[]Listener{dns, dns}, 1},
+		"all beside one address":       {[]Listener{dns, of("udp", 53, "ipv4", "wildcard", "/usr/sbin/named", "named.service")}, 1},
+		"questions of a resolver":      {[]Listener{dns, ask, ask}, 1},
+		"questions of nobody else":     {[]Listener{ask, ask}, 1},
+		"questions of another unit":    {[]Listener{dns, of("udp", 41000, "ipv4", "wildcard", "/usr/sbin/named", "")}, 2},
+		"a chosen port of TCP":         {[]Listener{web, of("tcp", 41000, "ipv4", "wildcard", "/usr/sbin/nginx", "nginx.service")}, 2},
+		"programs that nobody may see": {[]Listener{of("udp", 53, "ipv4", "wildcard", "", ""), of("udp", 53, "ipv4", "private", "", ""), of("udp", 41000, "ipv4", "wildcard", "", "")}, 3},
+	} {
+		if got := Drift(c.in); len(got) != c.want {
+			t.Errorf("%s: %d rows, want %d: %+v", name, len(got), c.want, got)
+		}
+		back := slices.Clone(c.in)
+		slices.Reverse(back)
+		if got := Drift(back); len(got) != c.want {
+			t.Errorf("%s, backwards: %d rows, want %d", name, len(got), c.want)
+		}
+	}
+}
+
 func TestReadTable(t *testing.T) {
 	const head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 	for _, c := range []struct {
