@@ -114,6 +114,8 @@ func TestExplain(t *testing.T) {
 		"masked":                           {"unit", `"a.service"`, unit("enabled", "m", "", "1"), unit("masked", "m", "", "2"), map[string]*rules.Explanation{frag: signed}, nil, false, nil},
 		"new":                              {"unit", `"a.service"`, "", unit("static", "", "", "2"), map[string]*rules.Explanation{frag: signed}, nil, false, signed},
 		"gone":                             {"unit", `"a.service"`, unit("static", "", "", "2"), "", map[string]*rules.Explanation{frag: signed}, nil, false, signed},
+		"its file went, a link stayed":     {"unit", `"a.service"`, unit("enabled", "m", "", "1"), `state="not-found" wanted="m" fragment="" dropins="" digest="3" exec="" user=""`, map[string]*rules.Explanation{frag: signed}, nil, false, signed},
+		"its file went unsaid":             {"unit", `"a.service"`, unit("enabled", "m", "", "1"), `state="not-found" wanted="m" fragment="" dropins="" digest="3" exec="" user=""`, nil, []string{frag}, false, nil},
 		"a job":                            {"cron", `"/etc/cron.d/a" "root" "x"`, "", `schedule="@daily"`, map[string]*rules.Explanation{"/etc/cron.d/a": signed}, nil, false, signed},
 		"a line of PAM":                    {"pam", `"/etc/pam.d/a" auth "m"`, `control="required"`, `control="optional"`, map[string]*rules.Explanation{"/etc/pam.d/a": signed}, nil, false, signed},
 		"a folder of libraries":            {"preload", `folder "/etc/ld.so.conf.d/a" "" 1`, "", `value="/x" exposed=""`, map[string]*rules.Explanation{"/etc/ld.so.conf.d/a": signed}, nil, false, signed},

@@ -18,7 +18,10 @@ type Files struct {
 var fromFiles = []string{"fragment", "dropins", "digest", "exec", "user"}
 
 // plainStates are those that need no link, or follow from the links alone.
-var plainStates = []string{"enabled", "disabled", "static"}
+var plainStates = []string{"enabled", "disabled", "static", notFound}
+
+// notFound is the state of a unit whose file is gone.
+const notFound = "not-found"
 
 // folders are where links enable units.
 var folders = [...]string{"/etc/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/", "/usr/local/lib/systemd/system/"}
@@ -207,7 +210,7 @@ func (m Move) followsFrom(list []rules.Value, wanted []string) bool {
 			return false
 		case v.OldKnown && !slices.Contains(plainStates, v.Old), v.NewKnown && !slices.Contains(plainStates, v.New):
 			return false
-		case (v.Old == "enabled" || v.New == "enabled") && len(wanted) == 0:
+		case (v.Old == "enabled" || v.New == "enabled") && len(wanted) == 0 && v.Old != notFound && v.New != notFound:
 			return false // by a link that is not known here
 		}
 	}

@@ -23,10 +23,10 @@ import (
 type Unit struct {
 	Name      string   `cel:"name"`     // as ssh.service, any bytes
 	Kind      string   `cel:"kind"`     // service, socket, timer, path, mount, …
-	Fragment  string   `cel:"fragment"` // its file; "" if only links or drop-ins name it
+	Fragment  string   `cel:"fragment"` // its file, of an alias that of the unit it leads to; "" if only links or drop-ins name it
 	DropIns   []string `cel:"drop_ins"` // in the order in which they count
 	Digest    string   `cel:"digest"`   // of the fragment and the drop-ins, blake3, hex
-	State     string   `cel:"state"`    // enabled, indirect (under another name), masked, alias, static (nothing to enable), disabled
+	State     string   `cel:"state"`    // enabled, indirect (under another name), masked, alias, static (nothing to enable), disabled, not-found (links name it, and it has no file)
 	Wanted    []string `cel:"wanted"`   // units that start it by links
 	Preset    string   `cel:"preset"`   // what the distribution wants: enable, disable, ignore, "" if it does not say
 	Template  bool     `cel:"template"`
@@ -117,7 +117,7 @@ func Collect(ctx context.Context, h facts.Host) facts.Answer[Unit] {
 	for name, files := range r.names {
 		if len(files) > 0 && files[0].Under("/etc") {
 			if at, ok := r.alias(files[0], name); ok {
-				r.other[at] = true
+				r.other[at.Base()] = true
 			}
 		}
 	}
@@ -255,14 +255,20 @@ func (r *reader) unit(name string) Unit {
 		sum.Write(b)
 	}
 	m := merged{}
-	masked := false
+	masked, found, alias := false, false, false
 	if len(files) > 0 {
 		u.Fragment = string(files[0])
 		u.Transient = !slices.ContainsFunc(files, lasts)
 		var b []byte
-		if b, masked = r.read(files[0]); !masked {
+		b, masked = r.read(files[0])
+		found = b != nil || masked
+		if !masked {
 			take(files[0], b)
 			m.add(parseUnit(b))
+		}
+		var to entry.Path
+		if to, alias = r.alias(files[0], name); alias {
+			u.Fragment = string(to)
 		}
 	}
 	for _, p := range r.dropinsOf(name) {
@@ -280,9 +286,11 @@ func (r *reader) unit(name string) Unit {
 	switch {
 	case masked:
 		u.State = "masked"
+	case !found && needsFile(u.Kind):
+		u.State = "not-found"
 	case len(u.Wanted) > 0:
 		u.State = "enabled"
-	case len(files) > 0 && isAlias(r.alias(files[0], name)):
+	case alias:
 		u.State = "alias"
 	case r.other[name]:
 		u.State = "indirect"
@@ -293,17 +301,25 @@ func (r *reader) unit(name string) Unit {
 	return u
 }
 
-// alias returns the unit that a file leads to, if that has another name.
-func (r *reader) alias(p entry.Path, name string) (string, bool) {
+// needsFile reports whether systemd starts no unit of a kind that has no file:
+// mounts, devices and the like may come from the kernel.
+func needsFile(kind string) bool {
+	switch kind {
+	case "service", "socket", "timer", "path", "automount", "target":
+		return true
+	}
+	return false
+}
+
+// alias returns the file that a file leads to, if that is a unit of another name.
+func (r *reader) alias(p entry.Path, name string) (entry.Path, bool) {
 	at, links, exists, err := r.root.Resolve(p)
 	if err != nil || !exists || len(links) == 0 {
 		return "", false
 	}
 	to := at.Base()
-	return to, kindOf(to) != "" && to != name && to != template(name)
+	return at, kindOf(to) != "" && to != name && to != template(name)
 }
-
-func isAlias(_ string, ok bool) bool { return ok }
 
 // settings fills in what the files say.
 func (u *Unit) settings(m merged) {

@@ -39,6 +39,9 @@ var tree = map[string]string{
 	"etc/systemd/system/getty.target.wants/d@tty1.service": facttest.Link("/usr/lib/systemd/system/d@.service"),
 	"etc/systemd/system/ssh.service":                       facttest.Link("/usr/lib/systemd/system/sshd.service"),
 	"usr/lib/systemd/system/sshd.service":                  "[Service]\nExecStart=/usr/sbin/sshd\n",
+	"etc/systemd/system/x.target.wants/gone.service":       facttest.Link("/usr/lib/systemd/system/gone.service"),
+	"etc/systemd/system/old.service":                       facttest.Link("/usr/lib/systemd/system/gone.service"),
+	"etc/systemd/system/x.target.wants/mnt.mount":          facttest.Link("/nowhere"),
 	"usr/lib/systemd/system/e.socket":                      "[Socket]\nListenStream=22\nListenDatagram=/run/x\nAccept=yes\n",
 	"usr/lib/systemd/system/f.service":                     "",
 	"usr/lib/systemd/system/\x1b[31m\xff.service":          "[Service]\nExecStart=/x\n",
@@ -61,7 +64,8 @@ func TestUnits(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 	for name, state := range map[string]string{"b.timer": "disabled", "c.service": "masked", "d@.service": "indirect", "d@tty1.service": "enabled", "ssh.service": "alias",
-		"sshd.service": "indirect", "e.socket": "static", "f.service": "masked", "\x1b[31m\xff.service": "static"} {
+		"sshd.service": "indirect", "e.socket": "static", "f.service": "masked",
+		"gone.service": "not-found", "old.service": "not-found", "mnt.mount": "enabled", "\x1b[31m\xff.service": "static"} {
 		if u := unit(t, a, name); u.State != state {
 			t.Errorf("%q: %s, want %s", name, u.State, state)
 		}
@@ -70,6 +74,9 @@ func TestUnits(t *testing.T) {
 		t.Errorf("%+v", u)
 	}
 	if u := unit(t, a, "e.socket"); u.Activates != "e@.service" || !slices.Equal(u.Listen, []string{"22", "/run/x"}) {
+		t.Errorf("%+v", u)
+	}
+	if u := unit(t, a, "ssh.service"); u.Fragment != "/usr/lib/systemd/system/sshd.service" || u.Transient {
 		t.Errorf("%+v", u)
 	}
 	if u := unit(t, a, "d@tty1.service"); !slices.Equal(u.Exec, []string{"ExecStart=/bin/d %i"}) || u.Fragment != "/usr/lib/systemd/system/d@.service" {
