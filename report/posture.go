@@ -55,6 +55,23 @@ func (p *Posture) without(c Counts) Counts {
 	return c
 }
 
+// selectable notes the gravest row and the gravest rule of those that an accept
+// takes by their names. What is escaped has a name that nobody can type.
+func (t *text) selectable(f *rules.Finding) {
+	take := func(w *worst, words string) {
+		if Escape(words) == words && (w.path == "" || f.Severity > w.severity) {
+			w.severity, w.path = f.Severity, strings.Clone(words)
+		}
+	}
+	switch {
+	case f.Rule == "coverage.lost", f.Set == "waiver", f.Set == "attest":
+	case f.Rule == "drift."+f.Subject.Kind:
+		take(&t.row, f.Subject.Kind+" "+f.Subject.Name)
+	case f.Change == "" && (f.Subject.Kind == "posture" || strings.Contains(f.Subject.Kind, ".")):
+		take(&t.failing, f.Rule)
+	}
+}
+
 // another prints a finding in one line if it is by the same rule as the one
 // before it, about another subject: a rule may fail for a hundred.
 func (t *text) another(f *rules.Finding) bool {

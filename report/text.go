@@ -42,6 +42,7 @@ type text struct {
 	lines                                   int   // up to there
 	newGaps, knownGaps, rules, skips, notes int64
 	explain, accept                         worst // and the worst that can be accepted
+	row, failing                            worst // without a path: what --fact and --rule of accept select
 
 	sources map[rules.Explanation]*source
 	signed  int64                     // findings that a signature explains
@@ -159,6 +160,7 @@ func (t *text) remember(f *rules.Finding) {
 	}
 	t.shown[min(f.Severity, rules.Critical)]++
 	if f.Subject.Path == "" {
+		t.selectable(f)
 		return
 	}
 	t.explain.consider(f)

@@ -269,16 +269,22 @@ func (t *text) next() {
 	case t.t.Verdict == Untrusted:
 		add("what is wrong with the baseline", "baseline", "verify")
 	case t.h.Kind == KindInit: // there is nothing pending
-	case t.accept.path != "" || t.signed > 0:
+	default:
 		if t.signed > 0 {
 			add("make what signatures explain part of the baseline, and nothing else", "accept", "--explained", "--reason", "…")
 		}
-		if t.accept.path == "" {
-			break
+		if t.accept.path != "" {
+			add("make this change part of the baseline", "accept", "--path", globLiteral(t.accept.path), "--reason", "…")
 		}
-		add("make this change part of the baseline", "accept", "--path", globLiteral(t.accept.path), "--reason", "…")
-		if t.t.Counts.Total() > 1 {
+		if t.row.path != "" {
+			add("make this one part of it", "accept", "--fact", globLiteral(t.row.path), "--reason", "…")
+		}
+		if (t.accept.path != "" || t.row.path != "") && t.t.Counts.Total() > 1 {
 			add("make all of them part of it, except critical ones", "accept", "--all", "--reason", "…")
+		}
+		if t.failing.path != "" {
+			add("why this rule fails, and how to mend it", "posture", "--explain", t.failing.path)
+			add("or let what fails by it stand, without another word in checks", "accept", "--rule", t.failing.path, "--reason", "…")
 		}
 	}
 	if t.h.Kind == KindInit && t.t.Published.Generation > 0 {
