@@ -159,7 +159,7 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 		a.env.warn("%s", w)
 	}
 	if a.pick.size()+len(rows) == 0 {
-		return Outcome{}, usageError("accept: nothing in report %s is selected", report.Escape(id))
+		return Outcome{}, usageError("accept: nothing in report %s is selected%s", report.Escape(id), a.selectable())
 	}
 	if a.o.Rebase {
 		if rows, err = a.rebase(ctx, rows); err != nil {
@@ -202,6 +202,10 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	}
 	words := fmt.Sprintf("accepted %s of report %s", counted(n, "change"), report.Escape(id))
 	_, err = fmt.Fprintf(a.env.Stdout, "%s: generation %d, root %s\n", words, made.Generation, made.Short())
+	for _, l := range stand(rows) {
+		_, e := fmt.Fprintln(a.env.Stdout, l)
+		err = errors.Join(err, e)
+	}
 	return Done(), errors.Join(err, p.published(made, words))
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -98,9 +99,66 @@ func (a *accept) withLapsed(rows []diff.RowChange) ([]diff.RowChange, error) {
 	return rows, nil
 }
 
+// shownSubjects is how many subjects of a rule an accept names.
+const shownSubjects = 3
+
+// stand says what an accept lets stand, a line for each rule and severity.
+func stand(rows []diff.RowChange) (lines []string) {
+	subjects := map[string][]string{}
+	for _, r := range rows {
+		rule, subject, ok := strings.Cut(string(r.Key), "\x00")
+		if r.Kind == rowStanding && r.New != nil && ok {
+			k := report.Escape(rule) + ", " + report.Escape(words(r.New)["severity"])
+			subjects[k] = append(subjects[k], report.Escape(subject))
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(subjects)) {
+		list := subjects[k]
+		slices.Sort(list)
+		s := strings.Join(list[:min(len(list), shownSubjects)], "; ")
+		if n := len(list) - shownSubjects; n > 0 {
+			s += fmt.Sprintf("; and %d more", n)
+		}
+		lines = append(lines, fmt.Sprintf("stands from now on: %s: %s", k, s))
+	}
+	return lines
+}
+
 // takesStanding reports whether a failing subject is selected. Nothing but its
 // own name ever does that.
 func (a *accept) takesStanding(r diff.RowChange) bool {
 	rule, subject, ok := strings.Cut(string(r.Key), "\x00")
 	return ok && a.ruled(rule, subject)
+}
+
+// selectable says what --fact and --rule could have selected, where they
+// selected nothing; "" where they were not asked.
+func (a *accept) selectable() (s string) {
+	list, err := a.set.Rows()
+	if err != nil {
+		return ""
+	}
+	kinds, ids := map[string]bool{}, map[string]bool{}
+	for _, r := range list {
+		switch kind, _, _ := strings.Cut(string(r.Key), " "); r.Kind {
+		case rowFact:
+			kinds[report.Escape(kind)] = true
+		case rowStanding:
+			if rule, _, ok := strings.Cut(string(r.Key), "\x00"); ok && r.New != nil {
+				ids[report.Escape(rule)] = true
+			}
+		}
+	}
+	add := func(asked bool, what string, names map[string]bool) {
+		if asked {
+			list := slices.Sorted(maps.Keys(names))
+			if len(list) == 0 {
+				list = []string{"none"}
+			}
+			s += "; " + what + " that wait: " + strings.Join(list, ", ")
+		}
+	}
+	add(len(a.o.Facts) > 0, "kinds of facts", kinds)
+	add(len(a.rules) > 0, "rules", ids)
+	return s
 }

@@ -17,6 +17,7 @@ import (
 	"intact/rules/pkgdb"
 	"intact/rules/posture"
 	"intact/scanner/entry"
+	"intact/scanner/policy"
 )
 
 // byFacts is what a check keeps of the set drift.
@@ -333,8 +334,8 @@ func (a *accept) takesFact(r baseline.PendingRow) (bool, error) {
 		return slices.Contains(updateKinds, m.Kind) && m.Old != nil && x != nil && a.auto.takes(x), nil
 	case a.reviewed != nil:
 		return a.reviewed.rows[rowID(r.RowChange)], nil
-	case a.o.All && critical:
-		a.stays = append(a.stays, fmt.Sprintf("%s %s is critical and stays pending: accept it by --fact", report.Escape(f.Subject.Kind), report.Escape(f.Subject.Name)))
+	case critical && (a.o.All || a.byLevel() && x != nil && a.stillCounts(*x) && a.wants(x)):
+		a.stays = append(a.stays, "critical, and stays pending: intact accept --fact "+report.ShellQuote(policy.Literal(entry.Path(r.Key))))
 		return false, nil
 	case a.o.All:
 		return true, nil
