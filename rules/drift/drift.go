@@ -91,6 +91,13 @@ var powerful = []string{"root", "sudo", "wheel", "admin", "docker", "shadow", "d
 var sudoGates = []string{`"authenticate"`, `"env_check"`, `"env_delete"`, `"env_keep"`, `"env_reset"`, `"exempt_group"`, `"rootpw"`, `"runaspw"`, `"secure_path"`, `"setenv"`, `"targetpw"`,
 	`"timestamp_timeout"`, `"timestamp_type"`, `"verifypw"`}
 
+// gate reports whether the key of a setting of sshd is of one that decides who
+// comes in.
+func gate(key string) bool {
+	name, _, _ := strings.Cut(key, " ")
+	return slices.Contains(gates, strings.ToLower(name))
+}
+
 // ofInterface reports whether a setting of the kernel is that of one interface of
 // the network.
 func ofInterface(key string) bool {
@@ -147,6 +154,8 @@ func Judge(m Move) (f rules.Finding, ok bool, err error) {
 		return f, false, nil
 	case m.Kind == sysctl && (m.Old == nil || m.New == nil) && (ofInterface(m.Key) || unset(m)):
 		return f, false, nil // interfaces come and go, another kernel has other settings and an image none that run
+	case m.Kind == sshd && (m.Old == nil || m.New == nil) && strings.HasSuffix(m.Key, " *") && !gate(m.Key):
+		return f, false, nil // each option has a value: another program knows others, and for an image ours answers in its place
 	case m.Old == nil:
 		f.Change, f.Reasons = "added", []string{k.added}
 	case m.New == nil:
@@ -225,7 +234,7 @@ func grave(m Move, s rules.Severity) (rules.Severity, string) {
 			return rules.High, "it decides whether a password is asked, or what the command may be made to load"
 		}
 	case sshd:
-		if name, _, _ := strings.Cut(m.Key, " "); slices.Contains(gates, strings.ToLower(name)) {
+		if gate(m.Key) {
 			return rules.High, "it decides who is let in"
 		}
 	}
