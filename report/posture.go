@@ -55,16 +55,20 @@ func (p *Posture) without(c Counts) Counts {
 	return c
 }
 
+// Stands is the reason of a finding that is no news: there is nothing to accept
+// about it.
+const Stands = "stands: it was shown before, and its evidence is the same"
+
 // selectable notes the gravest row and the gravest rule of those that an accept
 // takes by their names. What is escaped has a name that nobody can type.
-func (t *text) selectable(f *rules.Finding) {
+func (t *text) selectable(f *rules.Finding, stands bool) {
 	take := func(w *worst, words string) {
 		if Escape(words) == words && (w.path == "" || f.Severity > w.severity) {
 			w.severity, w.path = f.Severity, strings.Clone(words)
 		}
 	}
 	switch {
-	case f.Rule == "coverage.lost", f.Set == "waiver", f.Set == "attest":
+	case f.Rule == "coverage.lost", stands, f.Set == "waiver", f.Set == "attest":
 	case f.Rule == "drift."+f.Subject.Kind:
 		take(&t.row, f.Subject.Kind+" "+f.Subject.Name)
 	case f.Change == "" && (f.Subject.Kind == "posture" || strings.Contains(f.Subject.Kind, ".")):

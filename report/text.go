@@ -145,7 +145,7 @@ func (t *text) survey() error {
 			t.notes++
 			t.knowWindow(r.Note.Window)
 		case r.Finding != nil:
-			t.remember(r.Finding)
+			t.remember(r.Finding, r.line)
 		}
 		if r.Header != nil || r.Finding != nil {
 			t.lines++
@@ -154,13 +154,13 @@ func (t *text) survey() error {
 	})
 }
 
-func (t *text) remember(f *rules.Finding) {
+func (t *text) remember(f *rules.Finding, line string) {
 	if t.attribute(f) {
 		return
 	}
 	t.shown[min(f.Severity, rules.Critical)]++
 	if f.Subject.Path == "" {
-		t.selectable(f)
+		t.selectable(f, strings.Contains(line, Stands))
 		return
 	}
 	t.explain.consider(f)

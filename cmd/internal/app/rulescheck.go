@@ -347,7 +347,7 @@ func (c *check) emitRules() error {
 			continue
 		}
 		f.New = false
-		f.Reasons = append(slices.Clone(f.Reasons), "stands: it was shown before, and its evidence is the same")
+		f.Reasons = append(slices.Clone(f.Reasons), report.Stands)
 		if c.cfg.Posture.Strict && f.Severity >= c.failOn {
 			c.out.Add(ExitFindings)
 		}
