@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"intact/rules"
 	"intact/rules/facts"
@@ -77,6 +79,18 @@ func (l Listener) Key() string {
 	return fmt.Sprintf("%s %s/%s %s exe=%q", l.Netns, l.Proto, port, l.Scope, l.Exe)
 }
 
+// serial is what tells one unit made at run time from the next of its kind.
+var serial = regexp.MustCompile(`[0-9a-f]{12,}|[0-9]+`)
+
+// lasting is the name of a unit over restarts: scopes, as of a login session or
+// a container, and services of systemd-run(1) have a number or digest in theirs.
+func lasting(unit string) string {
+	if !strings.HasSuffix(unit, ".scope") && !strings.HasPrefix(unit, "run-") {
+		return unit
+	}
+	return serial.ReplaceAllString(unit, "*")
+}
+
 // chosen reports whether the kernel chose the port.
 func (l Listener) chosen() bool {
 	return l.Proto == "udp" && l.Port >= ephemeralFirst && l.Port <= ephemeralLast && l.ExeKnown
@@ -85,7 +99,7 @@ func (l Listener) chosen() bool {
 // Compared spells what is compared of a listener. That its program is not what
 // the path leads to here, but in another mount namespace, is.
 func (l Listener) Compared() string {
-	s := fmt.Sprintf("uid=%s unit=%s package=%s", known(l.UIDKnown, strconv.FormatInt(l.UID, 10)), known(l.UnitKnown, l.Unit), known(l.PackageKnown, l.Package))
+	s := fmt.Sprintf("uid=%s unit=%s package=%s", known(l.UIDKnown, strconv.FormatInt(l.UID, 10)), known(l.UnitKnown, lasting(l.Unit)), known(l.PackageKnown, l.Package))
 	if l.ExeKnown && l.ExeForeign {
 		s += ` foreign="true"`
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -228,6 +229,26 @@ func TestKey(t *testing.T) {
 	evil.Exe = "x\" uid=\"0"
 	if strings.Contains(evil.Key(), `x" `) {
 		t.Errorf("%s", evil.Key())
+	}
+}
+
+func TestLasting(t *testing.T) {
+	for unit, want := range map[string]string{
+		"ssh.service":                             "ssh.service",
+		"getty@tty1.service":                      "getty@tty1.service",
+		"session-12.scope":                        "session-*.scope",
+		"session-c3.scope":                        "session-c*.scope",
+		"docker-0123456789abcdef0123456789.scope": "docker-*.scope",
+		"libpod-conmon-0123456789abcdef.scope":    "libpod-conmon-*.scope",
+		"run-u17.service":                         "run-u*.service",
+		"run-r0123456789abcdef.service":           "run-r*.service",
+		"init.scope":                              "init.scope",
+		"":                                        "",
+	} {
+		l := Listener{Unit: unit, UnitKnown: true}
+		if got := lasting(unit); got != want || !strings.Contains(l.Compared(), strconv.Quote(want)) {
+			t.Errorf("%q: %q, want %q; %s", unit, got, want, l.Compared())
+		}
 	}
 }
 
