@@ -124,7 +124,7 @@ func (s *Store) HostID() (string, error) {
 // Init makes the folders where they are missing, and the host's identity on
 // the machine now.
 func (s *Store) Init(now Machine) error {
-	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir), s.path(ExpectDir), s.path(PackagesDir), s.path(IndexesDir), s.path(InboxDir)} {
+	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir), s.path(ExpectDir), s.path(LedgerDir), s.path(PackagesDir), s.path(IndexesDir), s.path(InboxDir)} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return fmt.Errorf("create state folder %q: %w", d, cause(err))
 		}

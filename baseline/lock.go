@@ -127,7 +127,7 @@ func flock(f *os.File, how int) error {
 // removeTemps deletes unfinished files. Errors do not matter: the names are
 // never used again.
 func (s *Store) removeTemps() {
-	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir), s.path(KeysDir), s.path(ExpectDir)} {
+	for _, d := range []string{s.dir, s.path(baselineDir), s.path(pendingDir), s.path(KeysDir), s.path(ExpectDir), s.path(LedgerDir)} {
 		list, _ := os.ReadDir(d)
 		for _, e := range list {
 			if strings.HasSuffix(e.Name(), tempSuffix) && e.Type().IsRegular() {

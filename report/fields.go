@@ -264,6 +264,10 @@ func (t *Trailer) fields(c *coder) {
 		t.Second = orNew(t.Second)
 		c.object("second_look", func() { t.Second.fields(c) })
 	}
+	if c.has("logs", t.Logs != nil) {
+		t.Logs = orNew(t.Logs)
+		c.object("logs", func() { t.Logs.fields(c) })
+	}
 	if c.has("posture", t.Posture != nil) {
 		t.Posture = orNew(t.Posture)
 		c.object("posture", func() { t.Posture.fields(c) })

@@ -200,6 +200,7 @@ type Trailer struct {
 	Complete  bool        // everything selected was looked at
 	Quick     *Quick      // what a quick check did not read; nil: everything was read
 	Second    *SecondLook // nil: nothing was looked at twice
+	Logs      *Logs       // what was noted of logs; nil: nothing
 	Posture   *Posture    // what rules said of the host; nil: none was asked
 	Finished  time.Time
 	Clock     int64 // as Boot.Clock, at the end; 0: not said

@@ -51,6 +51,9 @@ func (t *text) facts() {
 	if l := t.t.Second; l != nil {
 		t.fact("second", l.words())
 	}
+	if l := t.t.Logs; l != nil {
+		t.fact("logs", l.words())
+	}
 	if q := t.t.Quick; q != nil {
 		t.fact("quick", fmt.Sprintf("%s of %s trusted unread: size, times, inode and device as in the baseline", group(q.Trusted), plural(q.Files, "file")))
 		age := ""

@@ -289,12 +289,13 @@ func (w *worker) inBuffer(e *entry.Entry, n int64) {
 // nothing moved meanwhile. A log may have grown behind what was read.
 func (w *worker) content(e *entry.Entry, set entry.Set, o *opening, t *task) (Reason, string) {
 	f, st := o.File, &o.st
+	log := w.follows(set, t)
 	for range readTries {
 		if w.recent(st) {
 			o.head = 0 // it may have been another
 			f.Settle()
 		}
-		sum, hashed, err := w.read(o, t, w.logPrefix(set, t.path, e.Name))
+		sum, hashed, err := w.readAs(o, t, e.Name, w.logPrefix(set, t.path, e.Name), log)
 		if w.ctx.Err() != nil {
 			return ReasonVanished, ""
 		}
@@ -312,6 +313,10 @@ func (w *worker) content(e *entry.Entry, set entry.Set, o *opening, t *task) (Re
 				e.Hashed = e.Size // as it is stored, whatever could be read
 			}
 			e.Have |= entry.Content
+			if log != nil {
+				log.Entry = e
+				w.opt.Logs.Saw(w.id, t.path, log)
+			}
 			return "", ""
 		}
 		*st, o.head = after, 0

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
 
@@ -28,6 +29,23 @@ type Prior interface {
 // walk. The same rules as for Sink apply.
 type Observer interface {
 	Entry(w int, dir entry.Path, e *entry.Entry)
+}
+
+// Logs follows the logs of a scan beyond what Prior has of them. The same rules
+// as for Sink apply. With it logs are read whole, not just as far as Prior
+// knows them.
+type Logs interface {
+	// Known returns how many bytes of a log were there when it was last seen.
+	Known(dir entry.Path, name []byte) (length int64, ok bool)
+	Saw(w int, dir entry.Path, l *LogLook)
+}
+
+// LogLook is a log as a scan read it.
+type LogLook struct {
+	Entry *entry.Entry   // as it is delivered
+	Size  int64          // bytes that were read
+	Whole digest.Digest  // of all of them
+	Known *digest.Digest // of the first bytes, as many as Logs.Known said; nil where it is shorter
 }
 
 // Reason says why something could not be verified.
@@ -120,6 +138,9 @@ type Options struct {
 	// that name, a link, a program are looked at like everything else. It is
 	// called concurrently.
 	Own func(dir entry.Path, name []byte) bool
+	// Logs, if any, follows the logs. File systems that are scanned by Isolate
+	// are not among them.
+	Logs Logs
 	// Isolate scans a mounted file system that can hang in another process
 	// and delivers what it finds below the mount point to the sink as worker
 	// w; the entry of the mount point itself is returned, nil if it is not

@@ -16,7 +16,8 @@ import (
 
 // Options of the set. The zero value is usable.
 type Options struct {
-	SystemDirs []string // absolute directories that count as system paths, besides the built-in ones
+	SystemDirs []string                 // absolute directories that count as system paths, besides the built-in ones
+	Log        func(path string) string // what a log lost since the last look, "" if nothing more is known; nil: never asked
 }
 
 type set struct {

@@ -20,7 +20,7 @@ import (
 var (
 	all    = entry.Set{Mask: entry.All, DirMask: entry.All}
 	nodata = entry.Set{Mask: entry.All &^ entry.Content, DirMask: entry.Type}
-	logs   = entry.Set{Mask: entry.Type | entry.Mode | entry.Content, DirMask: entry.Type, Log: true}
+	logSet = entry.Set{Mask: entry.Type | entry.Mode | entry.Content, DirMask: entry.Type, Log: true}
 	sweep  = entry.Set{Mask: entry.Type | entry.Mode | entry.UID | entry.GID | entry.Caps, DirMask: entry.Type, Sweep: true}
 	netRaw = slices.Concat(le(0x02000001), le(1<<13), le(0), le(0), le(0))
 )

@@ -156,7 +156,7 @@ func (j *judge) vanished(path string, e *entry.Entry, set entry.Set) {
 	case set.Sweep && pl == nil && special(e) == 0:
 		j.say(ruleRemoved, rules.Info, "seen by a sweep: name and metadata only")
 	case set.Log && e.Kind == entry.File:
-		j.say(ruleLog, rules.Medium, "what this log said is gone")
+		j.logGone(path)
 	case pl != nil && e.Kind != entry.Dir:
 		j.say(pl.rule, pl.gone, pl.reason, "T1070.004")
 	case e.Kind == entry.Dir:
@@ -250,7 +250,7 @@ func (j *judge) content(path string, old, now *entry.Entry, set entry.Set) {
 	pl := placeOf(path)
 	switch {
 	case set.Log:
-		j.logContent(old, now)
+		j.logContent(path, old, now)
 	case pl != nil:
 		j.say(pl.rule, pl.severity, pl.reason, pl.attack...)
 	case inPath(path):
@@ -265,19 +265,6 @@ func (j *judge) content(path string, old, now *entry.Entry, set entry.Set) {
 	}
 	if now.Have&entry.Caps != 0 && now.Caps != nil {
 		j.say(ruleContent, rules.High, "other bytes, and carries "+entry.TextCaps(now.Caps), "T1554", "T1548.001")
-	}
-}
-
-// logContent judges a log that does not continue what it said.
-func (j *judge) logContent(old, now *entry.Entry) {
-	both := old.Have & now.Have
-	switch {
-	case both&entry.Inode != 0 && old.Inode != now.Inode:
-		j.say(ruleLog, rules.Medium, "another file has taken its place: rotated, or replaced")
-	case both&entry.Size != 0 && now.Size < old.Hashed:
-		j.say(ruleLog, rules.High, "the log is shorter than it was")
-	default:
-		j.say(ruleLog, rules.High, "what the log said has been rewritten")
 	}
 }
 

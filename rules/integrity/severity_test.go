@@ -80,7 +80,7 @@ var severityCases = []struct {
 	{removed("/etc/ld.so.preload", file(0o644), all), "fim.loader medium"},
 	{removed("/home/u/su", file(0o4755), sweep), "fim.removed medium"},
 	{removed("/home/u/tool", file(0o755), sweep), "fim.removed info"},
-	{removed("/var/log/syslog", file(0o640), logs), "fim.log medium"},
+	{removed("/var/log/syslog", file(0o640), logSet), "fim.log medium"},
 	// other content
 	{changed("/usr/bin/ssh", all, file(0o755), written), "fim.content high"},
 	{changed("/usr/lib/x/libx.so.1", all, file(0o644), written), "fim.content high"},
@@ -93,8 +93,8 @@ var severityCases = []struct {
 	{changed("/srv/su", all, file(0o4755), written), "fim.content high"},
 	{changed("/etc/motd", all, file(0o644), func(e *entry.Entry) { e.Digest[0], e.Ctime.Sec = 1, 200 }), "fim.content high"},
 	{changed("/etc/motd", nodata, file(0o644), func(e *entry.Entry) { e.Size = 1 }), "fim.content medium"},
-	{changed("/var/log/syslog", logs, file(0o640), written), "fim.log high"},
-	{changed("/var/log/syslog", logs, file(0o640), written, otherObject), "fim.log medium"},
+	{changed("/var/log/syslog", logSet, file(0o640), written), "fim.log high"},
+	{changed("/var/log/syslog", logSet, file(0o640), written, otherObject), "fim.log medium"},
 	// who may use it
 	{changed("/srv/tool", all, file(0o755), chmod(0o555)), "fim.metadata medium"},
 	{changed("/srv/tool", all, file(0o755), chmod(0o4755)), "fim.setuid high"},

@@ -121,6 +121,7 @@ type check struct {
 	leave   entry.Attr // not compared
 	look    *secondLook
 	explain *explaining
+	logs    *logBook
 	byPackages
 	facts    byFacts
 	ruled    byRules
@@ -223,8 +224,11 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	if c.quick, err = c.newQuick(); err != nil {
 		return Outcome{}, err
 	}
+	if err := c.openLogs(ctx); err != nil {
+		return c.broken(ctx, err)
+	}
 	opt := c.scanOptions(c.scope)
-	opt.TempDir = c.tempDir()
+	opt.TempDir, opt.Logs = c.tempDir(), c.logs
 	spool := diff.NewSpool(c.tempDir(), opt.Workers, memoryUnder(debug.SetMemoryLimit(-1)).changes)
 	defer spool.Close()
 	defer c.keepPackages()()
@@ -257,6 +261,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 		return c.broken(ctx, err)
 	}
 	if err := c.keepAges(); err != nil {
+		return c.broken(ctx, err)
+	}
+	if err := c.writeLogs(); err != nil {
 		return c.broken(ctx, err)
 	}
 	if !c.o.NoState {
@@ -311,6 +318,9 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 	}
 	c.counts.Verified += some.same.Load()
 	c.rows = append(c.rows, comp.GapRows()...)
-	c.result, err = spool.Finish(ctx, c.leaveOut())
+	if err := c.followLogs(ctx, opt.MaxRate); err != nil {
+		return err
+	}
+	c.result, err = spool.Finish(ctx, c.rewrite())
 	return err
 }

@@ -161,7 +161,7 @@ type stateCensus struct {
 func allowed(rel string, dir bool) (mode uint32, known bool) {
 	if dir {
 		top, _, _ := strings.Cut(rel, "/")
-		return 0o700, rel == "" || top == "former" || rel == "baseline" || rel == "expect" || rel == "inbox" || rel == "indexes" || rel == "keys" || rel == "packages" || rel == "pending" || rel == "reports"
+		return 0o700, rel == "" || top == "former" || rel == "baseline" || rel == "expect" || rel == "inbox" || rel == "indexes" || rel == "keys" || rel == "ledger" || rel == "packages" || rel == "pending" || rel == "reports"
 	}
 	if stateFile.MatchString(rel) {
 		mode, known = 0o600, true

@@ -74,7 +74,7 @@ func (c *check) judge(ctx context.Context) error {
 func (c *check) allTold() error {
 	d := c.result.Counts()
 	changes := d.All() - d.Folded - d.Linked
-	if told := c.paper.w.Tally().Total() + c.ruled.borne - int64(len(c.look.found())); told < changes {
+	if told := c.paper.w.Tally().Total() + c.ruled.borne - int64(len(c.look.found())+c.logs.emitted()); told < changes {
 		return fmt.Errorf("%d changes gave only %d findings", changes, told)
 	}
 	return nil
@@ -223,7 +223,7 @@ func (c *check) finish(ctx context.Context) error {
 		}
 	}
 	d := c.result.Counts()
-	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0, Quick: c.quick.outcome(c.stats), Second: c.look.outcome()}
+	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0, Quick: c.quick.outcome(c.stats), Second: c.look.outcome(), Logs: c.logs.outcome()}
 	n := &t.Counts
 	n.Verified, n.KnownGaps = c.counts.Verified, c.counts.KnownGaps
 	n.Changed, n.Added, n.Removed, n.Renamed = d.Changed+d.Regained, d.Added, d.Removed, d.Renamed
@@ -258,6 +258,7 @@ func (c *check) finish(ctx context.Context) error {
 	if err := c.paper.end(t, c.o.Output); err != nil {
 		return err
 	}
+	c.pruneLogs()
 	c.acceptAfter(ctx)
 	return nil
 }

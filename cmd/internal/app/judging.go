@@ -92,7 +92,7 @@ func (c *check) produce(ctx context.Context, j *judging) (err error) {
 	changes := j.changes(ctx, c.result.Changes())
 	if c.sets["integrity"] {
 		in := rules.Input{Changes: changes, Rows: c.rows, Explain: c.explain, Floor: c.scope.floors()}
-		if err := integrity.New(integrity.Options{}).Judge(ctx, in, j.finding); err != nil {
+		if err := integrity.New(integrity.Options{Log: c.logs.lostWords}).Judge(ctx, in, j.finding); err != nil {
 			return err
 		}
 	} else {
@@ -200,7 +200,7 @@ func (c *check) tell(ctx context.Context) error {
 		if s.change == nil {
 			return c.emit(s.finding)
 		}
-		if err := c.emitViews(s.change.Path); err != nil {
+		if err := c.emitBeside(s.change.Path); err != nil {
 			return err
 		}
 		n++
@@ -222,7 +222,7 @@ func (c *check) tell(ctx context.Context) error {
 	})
 	c.remark(c.packageNotes...)
 	if err == nil {
-		err = c.emitViews("")
+		err = c.emitBeside("")
 	}
 	if err == nil {
 		err = c.judgeFacts()

@@ -16,6 +16,7 @@ var stateFile = regexp.MustCompile(`^(?:lock|commit\.lock|host|secret|windows|de
 	`|inbox/(?:[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}|[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|expect/(?:[0-9a-f]{64}(?:\.sig)?|[^/]+\.tmp)` +
 	`|pending/(?:[0-9a-f]{64}|[^/]+\.tmp)` +
+	`|ledger/(?:[0-9]{10,19}-[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|packages/(?:[0-9a-f]{64}-[0-9a-f]{64}|[^/]+\.tmp)` +
 	`|reports/[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?` +
 	`|reports/\.[0-9]{10}-[a-z]+\.jsonl(?:\.sig)?\.tmp)$`)
@@ -31,7 +32,7 @@ func ownFiles(state entry.Path) func(dir entry.Path, name []byte) bool {
 		switch rest {
 		case "":
 			return ok && stateFile.Match(name)
-		case "/baseline", "/expect", "/inbox", "/indexes", "/pending", "/packages", "/reports":
+		case "/baseline", "/expect", "/inbox", "/indexes", "/ledger", "/pending", "/packages", "/reports":
 			return ok && stateFile.MatchString(rest[1:]+"/"+string(name))
 		}
 		return false

@@ -1,0 +1,142 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"intact/baseline"
+	"intact/baseline/ledger"
+	"intact/baseline/seal"
+	"intact/report"
+	"intact/rules"
+	"intact/scanner/digest"
+)
+
+// openLogs reads the entry of the ledger that the newest report names. One that
+// cannot be used is a finding: logs are then held against the baseline alone.
+func (c *check) openLogs(ctx context.Context) error {
+	c.logs = newLogBook()
+	if c.o.Baseline != "" {
+		return nil // of who knows which host
+	}
+	host, err := c.store.HostID()
+	if err != nil {
+		return nil // told where the store is opened
+	}
+	named, seq, err := c.lastLogs(ctx, host)
+	if err != nil || named == nil {
+		return err
+	}
+	b := c.logs
+	sum, err := digest.Parse(named.Digest)
+	if err == nil {
+		b.number, b.previous = uint64(named.Entry), sum
+		b.last, err = c.store.Ledger(b.number, sum, host, c.judgeLedger)
+	}
+	if err == nil {
+		for i := range b.last.Logs {
+			b.old[b.last.Logs[i].Path] = &b.last.Logs[i]
+		}
+		return nil
+	}
+	why := err.Error()
+	if errors.Is(err, fs.ErrNotExist) {
+		why = fmt.Sprintf("entry %d of the ledger of logs is gone, or was rolled back", named.Entry)
+	}
+	b.restart = true
+	c.trusts = append(c.trusts, trustFinding("trust.ledger", rules.High, fmt.Sprintf("ledger-%d", named.Entry), why,
+		fmt.Sprintf("report %d names it; logs are held against the baseline alone, and a new ledger begins with this check", seq)))
+	return nil
+}
+
+// lastLogs returns what the newest report of a full check that names an entry
+// of the ledger says of it, nil where there is none.
+func (c *check) lastLogs(ctx context.Context, host string) (*report.Logs, uint64, error) {
+	list, err := c.archive().List()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	tries := 0
+	for _, r := range slices.Backward(list) {
+		if r.Kind != report.KindCheck && r.Kind != report.KindImage {
+			continue
+		}
+		if tries++; tries > lookedBack {
+			break
+		}
+		h, t, err := c.readJudged(ctx, r)
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		if err == nil && t.Logs != nil && h.Host.ID == host && h.Root == c.root.HostPath() {
+			return t.Logs, h.Seq, nil
+		}
+	}
+	return nil, 0, nil
+}
+
+// judgeLedger verifies the signature of an entry, as that of a report.
+func (s *session) judgeLedger(e *ledger.Entry, text, armor []byte) error {
+	lists := []*seal.Signers{s.own}
+	if s.store.Trust != nil {
+		lists = append(lists, s.store.Trust.Operators)
+	}
+	err := seal.ErrSigner
+	for _, l := range lists {
+		if l == nil {
+			continue
+		}
+		id, e2 := l.Verify(bytes.NewReader(text), armor, seal.Want{Namespace: report.Namespace, Principal: baseline.HostPrincipal(e.HostID), At: e.Time})
+		switch {
+		case e2 != nil:
+			err = e2
+		case id.Key.Fingerprint != e.Signer:
+			err = fmt.Errorf("%s signed it, and it names %q", id.Key.Fingerprint, e.Signer)
+		default:
+			return nil
+		}
+	}
+	return err
+}
+
+// writeLogs writes what this check saw of logs as the next entry of the ledger.
+// It counts when the report that names it is there.
+func (c *check) writeLogs() error {
+	b := c.logs
+	if b.over > 0 {
+		c.remark(fmt.Sprintf("%d logs are more than the ledger holds (%d): they are held against the baseline alone", b.over, ledger.MaxLogs))
+	}
+	if c.o.NoState || c.o.Baseline != "" || c.partial() || len(b.next) == 0 && b.number == 0 {
+		return nil
+	}
+	e := &ledger.Entry{HostID: c.paper.head.Host.ID, Number: b.number + 1, Previous: b.previous, Restart: b.restart,
+		Time: c.paper.head.Started, Signer: c.paper.key.Key().Fingerprint, Logs: b.next}
+	sum, err := c.store.PutLedger(e, func(text []byte) ([]byte, error) { return c.paper.key.Sign(report.Namespace, bytes.NewReader(text)) })
+	if err != nil {
+		return err
+	}
+	b.out = &report.Logs{Entry: int64(e.Number), Digest: sum.Named(), Logs: int64(len(e.Logs)), Rotated: b.rotated, State: report.LogsFollow}
+	switch {
+	case b.restart:
+		b.out.State = report.LogsRestarted
+	case e.Number == 1:
+		b.out.State = report.LogsBegun
+	}
+	return nil
+}
+
+// pruneLogs deletes entries that nothing needs, behind the report.
+func (c *check) pruneLogs() {
+	if o := c.logs.outcome(); o != nil {
+		if sum, err := digest.Parse(o.Digest); err == nil {
+			c.store.PruneLedger(uint64(o.Entry), sum, c.cfg.Reports.Count, c.cfg.Reports.Days, c.env.Now())
+		}
+	}
+}
