@@ -13,6 +13,7 @@ import (
 	"intact/rules/integrity"
 	"intact/rules/logs"
 	"intact/scanner"
+	"intact/scanner/digest"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
 )
@@ -23,6 +24,7 @@ type logFollower struct {
 	ctx    context.Context
 	twice  *scanner.Twice
 	gaps   known
+	budget int64 // bytes that may still be read again
 	decide func(entry.Path) policy.Decision
 	sets   entry.Sets
 }
@@ -86,9 +88,31 @@ func (f *logFollower) dir(path entry.Path, old map[string]*ledger.Log) {
 			delete(names, fam.Seen[i].Name)
 		}
 	}
-	for n := range names { // neither known nor seen: gone, and held
-		f.logs.next = append(f.logs.next, *d.old[n])
-		f.logs.quiet[path.Join([]byte(n))] = nil
+	for n := range names { // neither known nor seen: gone
+		if l, b := d.old[n], d.base[n]; b != nil && l.Held.Base == b.Digest {
+			f.logs.next = append(f.logs.next, *l)
+			f.logs.quiet[path.Join([]byte(n))] = nil
+		}
+	}
+}
+
+// part takes what the ledger says of a directory that the scan saw a part of:
+// nothing is followed there, and what stands where it stood is as it was.
+func (f *logFollower) part(path entry.Path, old map[string]*ledger.Log) {
+	d := &logDir{path, f.baseLogs(path), old, map[string]*seenLog{}}
+	list := f.logs.seen[path]
+	for i := range list {
+		d.seen[list[i].name] = &list[i]
+	}
+	like := slices.Collect(maps.Values(d.base))
+	for n, l := range old {
+		var base digest.Digest
+		if b := d.base[n]; b != nil {
+			base = b.Digest
+		}
+		if s := d.seen[n]; l.Held.OK && l.Held.Base == base && (s == nil) == l.Gone && (s == nil || d.keeps(n)) {
+			f.logs.quiet[path.Join([]byte(n))] = like
+		}
 	}
 }
 

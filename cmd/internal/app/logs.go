@@ -85,6 +85,14 @@ func (b *logBook) Saw(_ int, dir entry.Path, l *scanner.LogLook) {
 	b.seen[dir] = append(b.seen[dir], seenLog{string(e.Name), e.Inode, e.Device, e.Btime, l.Size, l.Whole, e.Digest, e.Hashed, l.Known, e.Mtime, e.Ctime})
 }
 
+// What may be read again of logs to follow rotation, in bytes: what the scan read
+// of them so many times, and a base. Who fills a folder with generations does not
+// make a check last for ever.
+const (
+	rereadTimes = 4
+	rereadBase  = 1 << 30
+)
+
 // followLogs holds the logs that the scan saw against what was known of them.
 // Directories that the scan saw a part of only are left out.
 func (c *check) followLogs(ctx context.Context, rate int64) error {
@@ -105,15 +113,26 @@ func (c *check) followLogs(ctx context.Context, rate int64) error {
 		gaps[g.Path] = true
 	}
 	f := &logFollower{check: c, ctx: ctx, twice: scanner.NewTwice(c.root, rate), gaps: gaps, decide: c.scope.eff.Decider(), sets: c.scope.eff.Sets()}
+	f.budget = rereadBase
+	for _, list := range b.seen {
+		for i := range list {
+			f.budget += rereadTimes * list[i].size
+		}
+	}
 	order := slices.Collect(maps.Keys(dirs))
 	slices.SortFunc(order, func(x, y entry.Path) int { return bytes.Compare(x.Key(), y.Key()) })
 	for _, dir := range order {
 		if c.seesWhole(dir) {
 			f.dir(dir, dirs[dir])
+		} else {
+			f.part(dir, dirs[dir])
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+	}
+	if f.budget < 0 {
+		c.remark("logs of this host would have to be read again too often: generations that were not are not followed")
 	}
 	byKey := func(x, y entry.Path) int { return bytes.Compare(x.Key(), y.Key()) }
 	slices.SortFunc(b.next, func(x, y ledger.Log) int { return byKey(x.Path, y.Path) })
@@ -243,6 +262,9 @@ func (c *check) emitLogs(p entry.Path) error {
 // begins reports whether what the scan read of a log begins with what is known.
 // What cannot be read again proves nothing.
 func (f *logFollower) begins(p entry.Path, s *seenLog, k *logs.Known, packed bool) bool {
+	if f.budget -= s.size + k.Length; f.budget < 0 {
+		return false
+	}
 	seen := &entry.Entry{Size: s.size, Digest: s.whole}
 	holds := false
 	err := f.twice.Stream(f.ctx, p, seen, func(r io.Reader) error {
