@@ -45,7 +45,7 @@ type Family struct {
 	Known   []Known
 	Seen    []Seen
 	Fates   map[string]Fate // by the name it was known under
-	Fresh   map[string]bool // generations that no look met before, where rotation puts such
+	Fresh   map[string]bool // generations that no look met before, where rotation puts such, or that repeat what is known
 	Missing []int64         // numbers that are passed over, between the log and where its content went
 	Rotated int64           // generations that came in
 }
@@ -146,23 +146,40 @@ func (f *Family) Follow(begins Begins) {
 		}
 	}
 	f.enter(taken, older)
+	f.again(taken, probe)
 	f.fall(lost)
 	f.count()
 }
 
-// place returns where k is, behind the place after; -1: nowhere.
+// place returns where k is, behind the place after; -1: nowhere. Generations may
+// have the same content: where the file itself went goes first.
 func (f *Family) place(k *Known, after int, probe func(*Seen, *Known) bool) int {
 	var rest []int
+	stands, equal := -1, -1
 	for i := after + 1; i < len(f.Seen); i++ {
-		switch s := &f.Seen[i]; {
-		case s.Name == k.Name && s.Keeps, s.Length == k.Length && s.Content == k.Content:
+		s := &f.Seen[i]
+		itself := s.Inode == k.Inode && s.Born == k.Born
+		keeps := s.Name == k.Name && s.Keeps
+		same := s.Length == k.Length && s.Content == k.Content
+		switch {
+		case itself && (keeps || same):
 			return i
+		case keeps:
+			stands = i
+		case same && equal < 0:
+			equal = i
 		case s.Name == k.Name: // it was compared
-		case s.Inode == k.Inode && s.Born == k.Born:
+		case itself:
 			rest = append([]int{i}, rest...) // the likeliest
 		default:
 			rest = append(rest, i)
 		}
+	}
+	if stands >= 0 {
+		return stands
+	}
+	if equal >= 0 {
+		return equal
 	}
 	for _, i := range rest {
 		if probe(&f.Seen[i], k) {
@@ -208,6 +225,29 @@ func (f *Family) enter(taken map[int]bool, older int) {
 			f.Fresh[s.Name] = true
 		}
 		f.Rotated++
+	}
+}
+
+// again tells generations that repeat what is known: of several with the same
+// content one alone was found for each. That the log itself has the name of a
+// generation now says how many came in, whatever they hold.
+func (f *Family) again(taken map[int]bool, probe func(*Seen, *Known) bool) {
+	rank := int64(0)
+	for i := range f.Seen {
+		s := &f.Seen[i]
+		if s.Name == f.Head {
+			continue
+		}
+		rank++
+		for j := range f.Known {
+			k := &f.Known[j]
+			if k.Name == f.Head && k.Inode == s.Inode && k.Born == s.Born && (s.Length >= k.Length) {
+				f.Rotated = max(f.Rotated, rank)
+			}
+			if k.Length > 0 && !taken[i] && !s.Keeps && !f.Fresh[s.Name] && (s.Length == k.Length && s.Content == k.Content || probe(s, k)) {
+				f.Fresh[s.Name] = true
+			}
+		}
 	}
 }
 

@@ -89,6 +89,8 @@ func TestFollow(t *testing.T) {
 		{"dates", look{"x": {1, "a"}, "x-20261125.gz": {3, "gz:c"}, "x-20261126": {2, "b"}}, look{"x": {9, ""}, "x-20261127": {1, "a"}, "x-20261126.gz": {8, "gz:b"}}, "x → x-20261127, x-20261125.gz dropped, x-20261126 → x-20261126.gz"},
 		{"order turned", look{"x": {1, "a"}, "x.1": {2, "b"}}, look{"x": {9, ""}, "x.1": {2, "b"}, "x.2": {1, "a"}}, "+x.1, x → x.2, x.1 dropped"},
 		{"no log of that name", look{"x.1": {1, "a"}}, look{"x.2": {1, "a"}}, "x.1 lost"},
+		{"the same lines each day", look{"x": {1, "a"}, "x.1": {2, "a"}, "x.2": {3, "a"}}, look{"x": {9, "a"}, "x.1": {1, "a"}, "x.2": {2, "a"}}, "x → x.1, x.1 → x.2, x.2 dropped"},
+		{"the same lines, packed", look{"x": {1, "a"}, "x.1": {2, "a"}, "x.2.gz": {3, "gz:a"}}, look{"x": {9, "a"}, "x.1": {1, "a"}, "x.2.gz": {8, "gz:a"}}, "x → x.1, x.1 → x.2.gz, x.2.gz dropped"},
 		{"the log not made anew", base, look{"x.1": {1, "aa"}, "x.2": {2, "bb"}, "x.3.gz": {3, "gz:cc"}}, "x → x.1, x.1 → x.2, x.2.gz → x.3.gz"},
 	} {
 		got := follow(c.before, c.now)
@@ -142,7 +144,7 @@ func TestRotationsLoseNothing(t *testing.T) {
 					now[name(i+1)] = f
 				}
 				inode++
-				now["x"] = file{inode, ""}
+				now["x"] = file{inode, strings.Repeat("same", r.IntN(2))}
 			}
 			for n, what := range follow(before, now) {
 				// All generations may have gone, and the log's own content with them.

@@ -28,8 +28,8 @@ const (
 // How a generation is written behind a name, or before its extension: a number,
 // or a date as dateformat makes it, with or without the time of day.
 var (
-	numberForm = regexp.MustCompile(`^(.+)\.([0-9]{1,6})(\.[A-Za-z]{1,8})?$`)
-	dateForm   = regexp.MustCompile(`^(.+)[-.]((?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})(?:[-T_]?[0-9]{2}(?:[-:]?[0-9]{2}){0,2})?|[0-9]{10})(\.[A-Za-z]{1,8})?$`)
+	numberForm = regexp.MustCompile(`(?s)^(.+)\.([0-9]{1,6})(\.[A-Za-z]{1,8})?$`)
+	dateForm   = regexp.MustCompile(`(?s)^(.+)[-.]((?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})(?:[-T_]?[0-9]{2}(?:[-:]?[0-9]{2}){0,2})?|[0-9]{10})(\.[A-Za-z]{1,8})?$`)
 )
 
 var packed = [...]string{".gz", ".xz", ".zst", ".bz2", ".lz4"}

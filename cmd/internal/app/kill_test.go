@@ -71,7 +71,7 @@ func (k killer) run(s *site, args ...string) (done bool, events int, took time.D
 	watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	s.must(err)
 	defer unix.Close(watch)
-	for _, d := range []string{"", "baseline", "pending", "reports", "inbox", "packages"} {
+	for _, d := range []string{"", "baseline", "ledger", "pending", "reports", "inbox", "packages"} {
 		// A folder that is not there yet has no events of its own.
 		_, _ = unix.InotifyAddWatch(watch, filepath.Join(s.state, d), unix.IN_CREATE|unix.IN_MODIFY|unix.IN_MOVED_FROM|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_CLOSE_WRITE|unix.IN_ATTRIB)
 	}
