@@ -57,6 +57,7 @@ var (
 // put it.
 type Held struct {
 	OK   bool
+	Cut  bool          // it is not, and a look found the log cut or rewritten since
 	Base digest.Digest // what the baseline has under that path; zero: nothing
 }
 
@@ -116,6 +117,8 @@ func (l *Log) append(b []byte) []byte {
 // String is the spelling of h in the text.
 func (h Held) String() string {
 	switch {
+	case h.Cut:
+		return "cut"
 	case !h.OK:
 		return "no"
 	case h.Base == (digest.Digest{}):
@@ -292,10 +295,12 @@ func (p *parser) held() Held {
 	switch v := p.word("held"); v {
 	case "no":
 		return Held{}
+	case "cut":
+		return Held{Cut: true}
 	case "nothing":
 		return Held{OK: true}
 	default:
-		return Held{true, p.digest(v)}
+		return Held{OK: true, Base: p.digest(v)}
 	}
 }
 

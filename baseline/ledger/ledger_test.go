@@ -20,6 +20,7 @@ func sample() *ledger.Entry {
 			{Path: "/var/log/a\n\x1b[2J\xff \"x\" held=no", Inode: 1<<64 - 1, Born: entry.Time{Sec: -1, Nsec: 999_999_999}, Length: 4096, Content: digest.Sum([]byte("x")), Held: held, Cadence: ledger.Cadence{Rotations: 3, Last: 17, Least: 86400}},
 			{Path: "/var/log/b", Held: ledger.Held{}},
 			{Path: "/var/log/c", Gone: true, Held: held},
+			{Path: "/var/log/cut", Held: ledger.Held{Cut: true}},
 			{Path: "/var/log/d", Gone: true, Held: ledger.Held{OK: true}},
 		},
 	}
@@ -70,7 +71,7 @@ func TestRefused(t *testing.T) {
 		"order":               func(e *ledger.Entry) { e.Logs[1], e.Logs[2] = e.Logs[2], e.Logs[1] },
 		"twice":               func(e *ledger.Entry) { e.Logs[1] = e.Logs[0] },
 		"relative":            func(e *ledger.Entry) { e.Logs[0].Path = "a" },
-		"NUL":                 func(e *ledger.Entry) { e.Logs[3].Path = "/var/log/d\x00" },
+		"NUL":                 func(e *ledger.Entry) { e.Logs[4].Path = "/var/log/d\x00" },
 		"negative":            func(e *ledger.Entry) { e.Logs[0].Length = -1 },
 		"gone, not held":      func(e *ledger.Entry) { e.Logs[2].Held.OK = false },
 	} {

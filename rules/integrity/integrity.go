@@ -16,8 +16,10 @@ import (
 
 // Options of the set. The zero value is usable.
 type Options struct {
-	SystemDirs []string                 // absolute directories that count as system paths, besides the built-in ones
-	Log        func(path string) string // what a log lost since the last look, "" if nothing more is known; nil: never asked
+	SystemDirs []string // absolute directories that count as system paths, besides the built-in ones
+	// Log, if any, says what a log lost beyond what its two entries show, "" if
+	// they show it all; grave: it was cut or rewritten where it stands.
+	Log func(path string) (words string, grave bool)
 }
 
 type set struct {

@@ -25,6 +25,7 @@ func LogLost(path entry.Path, change string, grave bool, reason string) rules.Fi
 func (j *judge) logContent(path string, old, now *entry.Entry) {
 	both := old.Have & now.Have
 	switch {
+	case j.logWords(path):
 	case both&entry.Inode != 0 && old.Inode != now.Inode:
 		j.say(ruleLog, logGrade(path), fmt.Sprintf("another file has taken its place, and no generation has its first %d bytes", old.Hashed))
 	case both&entry.Size != 0 && now.Size < old.Hashed:
@@ -32,23 +33,31 @@ func (j *judge) logContent(path string, old, now *entry.Entry) {
 	default:
 		j.say(ruleLog, rules.High, fmt.Sprintf("what the log said has been rewritten: bytes 0 to %d", old.Hashed))
 	}
-	j.logWords(path)
 }
 
 // logGone judges a log that is not there any more.
 func (j *judge) logGone(path string) {
-	j.say(ruleLog, logGrade(path), "what this log said is gone")
-	j.logWords(path)
+	if !j.logWords(path) {
+		j.say(ruleLog, logGrade(path), "what this log said is gone")
+	}
 }
 
-// logWords adds what is known of the log since the baseline was made.
-func (j *judge) logWords(path string) {
+// logWords judges by what is known of the log since the baseline was made, if
+// anything is: what the baseline had may be in a generation by now.
+func (j *judge) logWords(path string) bool {
 	if j.o.Log == nil {
-		return
+		return false
 	}
-	if words := j.o.Log(path); words != "" {
-		j.say(ruleLog, rules.Low, words)
+	words, grave := j.o.Log(path)
+	switch {
+	case words == "":
+		return false
+	case grave:
+		j.say(ruleLog, rules.High, words)
+	default:
+		j.say(ruleLog, logGrade(path), words)
 	}
+	return true
 }
 
 // logGrade is how grave it is that a log is gone, or another one is in its place.

@@ -174,9 +174,17 @@ func (f *logFollower) family(d *logDir, fam *logs.Family) {
 		if held.OK && !direct {
 			f.logs.quiet[p] = like
 		}
-		if lost && l != nil {
+		if !held.OK {
+			held.Base = digest.Digest{}
+		}
+		switch {
+		case lost && l != nil:
 			k, _ := d.known(n)
-			f.lost(p, fam, k, s, direct || b == nil)
+			grave := f.lost(p, fam, k, s, direct || b == nil)
+			held.Cut = grave && !held.OK
+		case l != nil && l.Held.Cut && !held.OK:
+			held.Cut = true
+			f.logs.words[p] = logLoss{"a check before this one found it cut or rewritten: its report says which bytes are gone", true}
 		}
 		switch {
 		case s != nil:
@@ -196,8 +204,9 @@ func (f *logFollower) family(d *logDir, fam *logs.Family) {
 
 // lost says what a log lost since the last look: by itself, or with the change
 // that is reported of it anyway.
-func (f *logFollower) lost(p entry.Path, fam *logs.Family, k logs.Known, s *seenLog, alone bool) {
-	grave, change := true, "changed"
+func (f *logFollower) lost(p entry.Path, fam *logs.Family, k logs.Known, s *seenLog, alone bool) (grave bool) {
+	change := "changed"
+	grave = true
 	var words string
 	since := when(f.logs.last.Time)
 	switch {
@@ -212,11 +221,12 @@ func (f *logFollower) lost(p entry.Path, fam *logs.Family, k logs.Known, s *seen
 	default:
 		words = fmt.Sprintf("rewritten: bytes 0 to %d are not those of %s UTC", k.Length, since)
 	}
-	if !alone {
-		f.logs.words[p] = words
-		return
+	if alone {
+		f.logs.events = append(f.logs.events, integrity.LogLost(p, change, grave, words))
+	} else {
+		f.logs.words[p] = logLoss{words, grave}
 	}
-	f.logs.events = append(f.logs.events, integrity.LogLost(p, change, grave, words))
+	return grave
 }
 
 // pace notes a rotation, and tells one that left generations out or came too

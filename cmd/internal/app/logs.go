@@ -34,7 +34,7 @@ type logBook struct {
 	over int64                    // logs beyond ledger.MaxLogs; guarded by mu
 
 	quiet   map[entry.Path][]*entry.Entry // content that rotation accounts for; what has the attributes that a generation may have
-	words   map[entry.Path]string         // what a log lost since the last look
+	words   map[entry.Path]logLoss        // what a log lost since the last look
 	events  []rules.Finding
 	told    int
 	next    []ledger.Log
@@ -44,6 +44,12 @@ type logBook struct {
 	number   uint64        // of that
 	restart  bool
 	out      *report.Logs // of the entry that was written
+}
+
+// logLoss says what a log lost: see integrity.Options.Log.
+type logLoss struct {
+	words string
+	grave bool
 }
 
 // seenLog is one log as the scan read it.
@@ -60,7 +66,7 @@ type seenLog struct {
 }
 
 func newLogBook() *logBook {
-	return &logBook{old: map[entry.Path]*ledger.Log{}, seen: map[entry.Path][]seenLog{}, quiet: map[entry.Path][]*entry.Entry{}, words: map[entry.Path]string{}}
+	return &logBook{old: map[entry.Path]*ledger.Log{}, seen: map[entry.Path][]seenLog{}, quiet: map[entry.Path][]*entry.Entry{}, words: map[entry.Path]logLoss{}}
 }
 
 // Known implements scanner.Logs.
@@ -217,11 +223,12 @@ func (c *check) emitBeside(p entry.Path) error {
 }
 
 // lostWords is integrity.Options.Log.
-func (b *logBook) lostWords(path string) string {
+func (b *logBook) lostWords(path string) (words string, grave bool) {
 	if b == nil {
-		return ""
+		return "", false
 	}
-	return b.words[entry.Path(path)]
+	l := b.words[entry.Path(path)]
+	return l.words, l.grave
 }
 
 // emitted returns how many findings were no changes.
