@@ -53,6 +53,24 @@ func Image(t testing.TB, files map[string]string) facts.Host {
 	return facts.Host{Root: r}
 }
 
+// Nowhere is a host without anything, for tests under the live root: what else the
+// machine of the tests listens on or lacks is none of their findings. Its folder
+// has no name, so nobody can put anything there.
+func Nowhere() *facts.Host {
+	dir, err := os.MkdirTemp("", "nowhere")
+	if err != nil {
+		panic(err)
+	}
+	r, err := dirfd.Open(dir)
+	if err == nil {
+		err = os.Remove(dir)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return &facts.Host{Root: r}
+}
+
 var snake = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 // Tags checks that every field of a row has a name of its own in expressions, and
