@@ -148,6 +148,7 @@ func (f *Family) Follow(begins Begins) {
 	f.enter(taken, older)
 	f.again(taken, probe)
 	f.fall(lost)
+	f.empty()
 	f.count()
 }
 
@@ -272,6 +273,20 @@ func (f *Family) fall(lost []int) {
 			room = 0
 		}
 		f.Fates[k.Name] = Fate{Lost: !drop, Dropped: drop}
+	}
+}
+
+// empty judges the logs that held nothing and are no longer under their name:
+// rotation takes them along, and nothing else does.
+func (f *Family) empty() {
+	for i := range f.Known {
+		k := &f.Known[i]
+		if k.Length > 0 || f.Rotated > 0 {
+			continue
+		}
+		if !slices.ContainsFunc(f.Seen, func(s Seen) bool { return s.Name == k.Name || s.Inode == k.Inode && s.Born == k.Born }) {
+			f.Fates[k.Name] = Fate{Lost: true}
+		}
 	}
 }
 

@@ -178,7 +178,7 @@ func (f *logFollower) family(d *logDir, fam *logs.Family) {
 			held.Base = digest.Digest{}
 		}
 		switch {
-		case lost && l != nil:
+		case lost && l != nil && l.Length > 0: // an empty one had nothing to lose but itself
 			k, _ := d.known(n)
 			grave := f.lost(p, fam, k, s, direct || b == nil)
 			held.Cut = grave && !held.OK

@@ -250,6 +250,7 @@ type change struct {
 	linkOf           *change
 	links            []string
 	count            int64
+	lost   bool // a log lost what an earlier check saw and the baseline does not know
 }
 
 func treeOrder(a, b string) int {
@@ -336,6 +337,24 @@ func expect(before, after state) []*change {
 	list = slices.DeleteFunc(list, func(c *change) bool { return c.gone })
 	tie(tied)
 	moveAlong(list)
+	return list
+}
+
+// withLosses adds the logs of which the last look knows more than the baseline,
+// and which no longer begin with it, though they begin with what that has.
+func withLosses(list []*change, last, before, after state) []*change {
+	list = slices.Clone(list)
+	for p, now := range after {
+		was, base := last[p], before[p]
+		if was == nil || was.group != "log" || now.group != "log" || was.kind != "file" || now.kind != "file" || strings.HasPrefix(now.raw, was.raw) {
+			continue
+		}
+		if base != nil && (base.kind != "file" || !strings.HasPrefix(now.raw, base.raw)) {
+			continue // told with the change of its content
+		}
+		list = append(list, &change{path: p, kind: "changed", old: was, now: now, lost: true})
+	}
+	slices.SortStableFunc(list, func(a, b *change) int { return treeOrder(a.path, b.path) })
 	return list
 }
 
