@@ -250,7 +250,7 @@ type change struct {
 	linkOf           *change
 	links            []string
 	count            int64
-	lost   bool // a log lost what an earlier check saw and the baseline does not know
+	lost             bool // a log lost what an earlier check saw and the baseline does not know
 }
 
 func treeOrder(a, b string) int {
