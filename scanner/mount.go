@@ -86,21 +86,13 @@ func (l *listing) wanted(n dirfd.Name, d policy.Decision, child *policy.State, m
 	if child == nil {
 		child = l.t.state.Enter(n.Bytes())
 	}
-	one := d.Rule != nil && d.Rule.OneFS && !d.Here && m != nil
-	if !one && (m == nil || !l.w.pol.SkipFS(m.FSType)) {
+	if m == nil {
 		return d, child, true
 	}
-	if !d.Here {
-		d = policy.Decision{Rule: d.Rule}
+	if d, child, ok = l.w.pol.OnMount(path, m.FSType, d, child); !ok {
+		l.passOver(path, m.FSType)
 	}
-	if child != nil {
-		child = child.Mounted()
-	}
-	if l.w.pol.Named(path) && (child != nil || d.Select) {
-		return d, child, true
-	}
-	l.passOver(path, m.FSType)
-	return d, nil, false
+	return d, child, ok
 }
 
 // passOver books a mount that is not entered.

@@ -27,6 +27,7 @@ type Decision struct {
 	Set     uint16   // its attribute set, an index into Sets
 	Rule    *Rule    // deciding rule of the policy that selects: the baseline's first, else the present one
 	Exclude *Exclude // the exclude that hides the path, where one does
+	Hot     bool     // watched in real time, by a deciding rule of either policy
 	// Here: the deciding line matches this very path, not a directory above it.
 	// A mount on such a path is where the rule lies, not one below it.
 	Here bool
@@ -156,6 +157,7 @@ func (e *Effective) compile(p *Policy, side int) ([]*line, error) {
 // decide puts together what the governing lines of both sides say.
 func (e *Effective) decide(g [sides]*line) (d Decision) {
 	b, p := g[base], g[present]
+	d.Hot = b.selects() && b.rule.Hot || p.selects() && p.rule.Hot
 	switch {
 	case b.selects():
 		d.Select, d.Set, d.Rule = true, b.set, b.rule

@@ -62,6 +62,7 @@ type node struct {
 	below [sides]*line // strongest line that ends here and governs what lies below
 	rules bool         // a rule ends here or further on
 	roots bool         // the same for rules that pull in a mount; see Effective.Named
+	hots  bool         // a hot rule ends further on
 }
 
 type edge struct {
@@ -76,6 +77,7 @@ func newTrie() *node { return &node{named: true} }
 func (n *node) insert(l *line, side int) {
 	n.mark(l)
 	for _, c := range l.comps {
+		n.hots = n.hots || l.selects() && l.rule.Hot
 		n = n.step(c)
 		n.mark(l)
 	}
@@ -126,9 +128,11 @@ func (n *node) leaf() bool { return len(n.names) == 0 && len(n.globs) == 0 && !n
 // graft lets the lines for homes stand at one home.
 func (n *node) graft(at entry.Path, homes *node) {
 	n.rules = n.rules || homes.rules
+	n.hots = n.hots || homes.hots
 	for _, c := range at.Components() {
 		n = n.step(comp{name: c})
 		n.rules = n.rules || homes.rules
+		n.hots = n.hots || homes.hots
 	}
 	n.home = homes
 }
