@@ -281,6 +281,24 @@ func (g *Generation) LookupNames(dir entry.Path, names [][]byte) (found []entry.
 	return found
 }
 
+// Names returns the names in a directory, none where there is no such one. What
+// is damaged is left out: see Err.
+func (g *Generation) Names(dir entry.Path) (names []string) {
+	key := dir.Key()
+	for n := uint32(0); ; n++ {
+		b, err := g.part(key, n)
+		if err != nil {
+			g.fault.CompareAndSwap(nil, &err)
+		}
+		if b == nil || err != nil {
+			return names
+		}
+		for i := range b.Entries {
+			names = append(names, string(b.Entries[i].Name))
+		}
+	}
+}
+
 func (g *Generation) find(dirKey, name []byte) (*entry.Entry, error) {
 	n, err := g.partOf(dirKey, name)
 	if err != nil {

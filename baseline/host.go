@@ -188,7 +188,7 @@ func (s *Store) setAside(old Host) (former string, err error) {
 		return "", err
 	}
 	list = slices.DeleteFunc(list, func(e fs.DirEntry) bool {
-		return slices.Contains([]string{"former", lockFile, commitLockFile, hostFile}, e.Name())
+		return slices.Contains([]string{"former", lockFile, commitLockFile, watchLockFile, hostFile}, e.Name())
 	})
 	// Where NewID ended early and work went on, the first folder is taken.
 	former = s.path("former", old.ID)

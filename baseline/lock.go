@@ -35,7 +35,18 @@ type Lock struct{ f *os.File }
 // a *LockedError says who has it. It removes what an interrupted command left
 // behind. The state folder must exist.
 func (s *Store) Lock(command string) (*Lock, error) {
-	f, err := openLock(s.path(lockFile))
+	l, err := s.take(lockFile, command)
+	if err == nil {
+		s.removeTemps()
+	}
+	return l, err
+}
+
+// LockWatch takes the lock of the one process that watches, likewise.
+func (s *Store) LockWatch(command string) (*Lock, error) { return s.take(watchLockFile, command) }
+
+func (s *Store) take(file, command string) (*Lock, error) {
+	f, err := openLock(s.path(file))
 	if err != nil {
 		return nil, fmt.Errorf("lock state folder %q: %w", s.dir, cause(err))
 	}
@@ -52,7 +63,6 @@ func (s *Store) Lock(command string) (*Lock, error) {
 		f.Close()
 		return nil, fmt.Errorf("lock state folder %q: %w", s.dir, cause(err))
 	}
-	s.removeTemps()
 	return &Lock{f}, nil
 }
 

@@ -178,6 +178,14 @@ func (p *PendingWriter) Commit(ctx context.Context) (digest.Digest, error) {
 	return d, nil
 }
 
+// DropPending deletes a set that nothing will ask for any more.
+func (s *Store) DropPending(d digest.Digest) error {
+	if err := os.Remove(s.path(pendingDir, d.String())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete pending set: %w", cause(err))
+	}
+	return nil
+}
+
 // Abort drops the set. After Commit it does nothing.
 func (p *PendingWriter) Abort() {
 	if p.f != nil {

@@ -91,6 +91,7 @@ const (
 	hostFile       = "host"
 	lockFile       = "lock"
 	commitLockFile = "commit.lock"
+	watchLockFile  = "watch.lock"
 	baselineDir    = "baseline"
 	pendingDir     = "pending"
 	fileSuffix     = ".db"
