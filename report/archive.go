@@ -22,6 +22,10 @@ const (
 	keepReports = 1000
 	keepBytes   = 1 << 30
 	keepDays    = 730
+
+	// watchShare is how many reports of a watcher are kept for each other one: it
+	// writes one every few minutes.
+	watchShare = 10
 )
 
 // Errors of an archive.

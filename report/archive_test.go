@@ -296,3 +296,26 @@ func TestDraftPutsSignature(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// Reports of a watcher, which come every few minutes, push no others out.
+func TestArchiveRetentionOfWatch(t *testing.T) {
+	a := OpenArchive(t.TempDir(), 3, 0)
+	var k kept
+	for range 2 {
+		k.add(Stored{Kind: KindCheck})
+	}
+	for range 3*watchShare - 1 {
+		k.add(Stored{Kind: KindWatch})
+	}
+	if k.full(a) {
+		t.Errorf("%+v is too many", k)
+	}
+	k.add(Stored{Kind: KindWatch})
+	if !k.full(a) {
+		t.Errorf("%+v is not", k)
+	}
+	k.watch = 0
+	if k.add(Stored{Kind: KindCheck}); !k.full(a) {
+		t.Errorf("%+v is not", k)
+	}
+}

@@ -45,12 +45,30 @@ func (a *Archive) full(list []Stored, now time.Time) bool {
 	for _, s := range list {
 		total += s.Size
 	}
-	if len(list) < 2 || len(list) >= a.count || total > a.bytes {
+	var n kept
+	for _, s := range list {
+		n.add(s)
+	}
+	if len(list) < 2 || n.full(a) || total > a.bytes {
 		return len(list) >= 2
 	}
 	h, err := list[0].Header()
 	return err == nil && now.Sub(h.Started) > a.age
 }
+
+// kept counts reports: those of a watcher, which come every few minutes, and the
+// others.
+type kept struct{ watch, other int }
+
+func (k *kept) add(s Stored) {
+	if s.Kind == KindWatch {
+		k.watch++
+	} else {
+		k.other++
+	}
+}
+
+func (k *kept) full(a *Archive) bool { return k.other >= a.count || k.watch >= watchShare*a.count }
 
 // cut returns the index of the first report that is kept and what it names as
 // the one before it. It is an error if one of list is not what was written.
@@ -58,6 +76,7 @@ func (a *Archive) cut(ctx context.Context, list []Stored, now time.Time, judge J
 	var total int64
 	var age time.Duration
 	var later Header
+	var n kept
 	last, over := len(list)-1, false
 	for i, s := range slices.Backward(list) {
 		h, sum, err := s.sealed(ctx, judge)
@@ -72,7 +91,8 @@ func (a *Archive) cut(ctx context.Context, list []Stored, now time.Time, judge J
 			now = later.Started
 		}
 		age += min(max(now.Sub(h.Started), 0), a.age/maxStep)
-		over = over || i < last && (len(list)-i >= a.count || total > a.bytes || age > a.age)
+		n.add(s)
+		over = over || i < last && (n.full(a) || total > a.bytes || age > a.age)
 		if !over {
 			first, prev = i, h.Prev
 		}
