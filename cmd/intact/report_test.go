@@ -27,6 +27,7 @@ type record struct {
 	Links      []any       `json:"links"`
 	Reason     string      `json:"reason"`
 	Known      bool        `json:"known"`
+	Text       string      `json:"text"`
 	Subject    subject     `json:"subject"`
 	Attributes []any       `json:"attributes"`
 	Exit       int         `json:"exit"`

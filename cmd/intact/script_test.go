@@ -44,6 +44,7 @@ import (
 //	tree OP NAME…             make and change files; see tree_test.go
 //	flip FILE OFFSET          invert a byte in place
 //	mount KIND ARG… DIR       tmpfs and bind mounts, undone at the end
+//	watch ARG…                see watch_test.go for this and what belongs to it
 //	listen FILE PROTO ADDR VAR
 //	                          a program of that name listens; VAR has the port
 //
@@ -149,7 +150,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 			f(ts, args)
 		}
 	}
-	return map[string]func(*testscript.TestScript, bool, []string){
+	all := map[string]func(*testscript.TestScript, bool, []string){
 		"exitcode":    plain(cmdExitcode),
 		"run":         plain(cmdRun),
 		"init":        plain(func(ts *testscript.TestScript, args []string) { reported(ts, "init", args) }),
@@ -168,6 +169,10 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"umount":      plain(cmdUmount),
 		"listen":      plain(cmdListen),
 	}
+	for name, f := range watchCommands() {
+		all[name] = plain(f)
+	}
+	return all
 }
 
 // setup gives a script a home of its own and a policy that selects nothing

@@ -115,3 +115,12 @@ func (l *losses) stand(p entry.Path) (any bool) {
 	}
 	return any
 }
+
+// reissue takes back what a batch was to make good.
+func (l *losses) reissue(ids []uint64) {
+	for i := range l.list {
+		if slices.Contains(ids, l.list[i].id) {
+			l.list[i].issued = false
+		}
+	}
+}

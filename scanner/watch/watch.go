@@ -359,3 +359,21 @@ func (p *place) in(pol *policy.Effective, dir entry.Path) *policy.State {
 	}
 	return p.state
 }
+
+// Rescans reports whether the batch makes losses good.
+func (b Batch) Rescans() bool { return len(b.losses) > 0 }
+
+// Again takes a batch back whose places could not be looked at.
+func (w *Watcher) Again(b Batch) {
+	w.settle.change(func() {
+		for _, h := range b.Hints {
+			if h.Deep {
+				w.settle.hints.addDeep(h.Dir)
+			}
+			for _, n := range h.Names {
+				w.settle.hints.add(h.Dir, string(n))
+			}
+		}
+		w.settle.losses.reissue(b.losses)
+	})
+}

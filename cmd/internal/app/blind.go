@@ -54,6 +54,9 @@ func (c *check) what() (report.Kind, report.Scope) {
 	if c.update != nil {
 		kind = report.KindUpdate
 	}
+	if c.watch != nil {
+		kind = report.KindWatch
+	}
 	if c.partial() {
 		scope = report.ScopePartial
 	}

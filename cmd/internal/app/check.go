@@ -130,6 +130,7 @@ type check struct {
 	saved    digest.Digest // the pending set
 	windows  windowMarks
 	counted  report.Counts
+	watch    *look            // nil: this is no look of a watcher
 	update   []entry.Path     // what a package manager touched; nil: this is no proposal
 	upgrades []updates.Update // that explained changes
 	placing  updates.Host     // where packages put their files
@@ -173,7 +174,7 @@ func (c *check) options() (err error) {
 }
 
 func (c *check) partial() bool {
-	return len(c.update)+len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip)+len(c.o.LeaveOut) > 0
+	return c.watch != nil || len(c.update)+len(c.o.Paths)+len(c.o.Only)+len(c.o.Skip)+len(c.o.LeaveOut) > 0
 }
 
 // writable makes sure that a report can be written before the long scan. It
@@ -259,6 +260,9 @@ func (c *check) run(ctx context.Context) (Outcome, error) {
 	}
 	if err := c.judge(ctx); err != nil {
 		return c.broken(ctx, err)
+	}
+	if c.watch != nil && c.watch.quiet() {
+		return c.out, nil
 	}
 	if err := c.keepAges(); err != nil {
 		return c.broken(ctx, err)

@@ -325,7 +325,7 @@ func (s *session) rate() int64 { return cmp.Or(s.env.MaxRate, s.cfg.MaxRate) }
 // notices, some ten microseconds later: with as many places as cores, two slow
 // reads would keep all other workers from asking for theirs.
 func (s *session) spread(workers int) {
-	if now := runtime.GOMAXPROCS(0); os.Getenv("GOMAXPROCS") == "" && now < workers {
+	if now := runtime.GOMAXPROCS(0); !s.steady && os.Getenv("GOMAXPROCS") == "" && now < workers {
 		s.places = now
 		runtime.GOMAXPROCS(workers)
 	}

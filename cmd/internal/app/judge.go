@@ -74,7 +74,11 @@ func (c *check) judge(ctx context.Context) error {
 func (c *check) allTold() error {
 	d := c.result.Counts()
 	changes := d.All() - d.Folded - d.Linked
-	if told := c.paper.w.Tally().Total() + c.ruled.borne - int64(len(c.look.found())+c.logs.emitted()); told < changes {
+	told := c.paper.w.Tally().Total() + c.ruled.borne - int64(len(c.look.found())+c.logs.emitted())
+	if c.watch != nil {
+		told += c.watch.known
+	}
+	if told < changes {
 		return fmt.Errorf("%d changes gave only %d findings", changes, told)
 	}
 	return nil
@@ -99,6 +103,9 @@ func (c *check) emit(f rules.Finding) error {
 		return nil
 	}
 	c.date(&f)
+	if !c.watch.passes(&f) {
+		return nil
+	}
 	return c.paper.w.Finding(f)
 }
 

@@ -191,6 +191,12 @@ func (c *check) tell(ctx context.Context) error {
 	if w != nil {
 		defer w.Abort()
 	}
+	if c.watch != nil {
+		if err := c.watch.carryFrom(c.pending.set); err != nil {
+			c.historyLost(err)
+		}
+		defer c.watch.carry.stop()
+	}
 	n := 0
 	var encoded []byte
 	err = c.judged(ctx, func(s *step) error {
@@ -213,6 +219,12 @@ func (c *check) tell(ctx context.Context) error {
 		if w == nil {
 			return nil
 		}
+		if c.watch != nil {
+			if err := c.watch.carryTo(w, s.change.Path.Key()); err != nil {
+				return err
+			}
+			c.watch.saw(s.change, c.seenBefore)
+		}
 		if s.explained != nil {
 			if err := w.Explain(s.explained.Append(nil)); err != nil {
 				return err
@@ -229,6 +241,9 @@ func (c *check) tell(ctx context.Context) error {
 	}
 	if err != nil || w == nil {
 		return err
+	}
+	if c.watch != nil {
+		return c.commitLook(ctx, w)
 	}
 	rows := c.pendingRows(c.paper.head.Started)
 	if n+len(rows) == 0 {
@@ -250,7 +265,7 @@ func (c *check) tell(ctx context.Context) error {
 
 // newPending starts the pending set of this run, nil where there is to be none.
 func (c *check) newPending() (*baseline.PendingWriter, error) {
-	if c.o.NoState || c.o.Baseline != "" || c.partial() && c.update == nil {
+	if c.o.NoState || c.o.Baseline != "" || c.partial() && c.update == nil && c.watch == nil {
 		return nil, nil
 	}
 	return c.store.NewPending(baseline.PendingHeader{

@@ -85,6 +85,9 @@ func (l *limitSink) finish() {
 // limits are the paths of a partial check: there on the disk or in the
 // baseline, if there is one.
 func (c *check) limits(sc *scope, gen *baseline.Generation) ([]entry.Path, error) {
+	if c.watch != nil {
+		return c.lookLimits(sc, gen)
+	}
 	if c.update != nil {
 		return c.updateLimits(sc, gen)
 	}

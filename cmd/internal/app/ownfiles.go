@@ -10,7 +10,7 @@ import (
 // stateFile matches the names that the state folder's own files have. Anything
 // else in it is scanned like everything; see scanner.Options.Own for what must
 // be true of them too. The next run deletes what ends in .tmp.
-var stateFile = regexp.MustCompile(`^(?:lock|commit\.lock|host|secret|windows|delegation|[^/]+\.tmp` +
+var stateFile = regexp.MustCompile(`^(?:lock|(?:commit|watch)\.lock|host|secret|windows|delegation|[^/]+\.tmp` +
 	`|baseline/(?:[0-9]{10}\.(?:db|statement|statement\.sig)|proposed\.db|ages|[^/]+\.tmp)` +
 	`|indexes/(?:[0-9a-f]{64}\.(?:release|index)|[^/]+\.tmp)` +
 	`|inbox/(?:[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}|[0-9a-f]{64}|[^/]+\.tmp)` +

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +37,7 @@ type session struct {
 	lock   *baseline.Lock
 	binary *digest.Digest // of the running binary, nil until asked for
 	places int            // GOMAXPROCS before spread, 0: as it is
+	steady bool           // GOMAXPROCS is left as it is: this process does more than one scan
 
 	own         *seal.Signers                // the host's own keys, by its own list
 	listsRead   map[entry.Path]digest.Digest // the lists of signers and revoked keys, as they were read
@@ -121,7 +123,13 @@ func (s *session) close() {
 
 // acquire takes the lock of the state folder, for the host that it belongs to.
 func (s *session) acquire(command string) (err error) {
-	s.lock, err = s.store.Lock(command)
+	for begin := time.Now(); ; time.Sleep(lookPoll) {
+		s.lock, err = s.store.Lock(command)
+		// A look of the watcher is short: nobody gives up for it.
+		if held, is := errors.AsType[*baseline.LockedError](err); !is || held.Command != watchCommand || time.Since(begin) > lookPatience {
+			break
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", command, err)
 	}

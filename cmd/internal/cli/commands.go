@@ -23,7 +23,7 @@ func noArgs(c *cli.Context) error {
 
 func (p *program) commands() []*cli.Command {
 	return []*cli.Command{
-		p.initCommand(), p.checkCommand(), p.verifyCommand(), p.acceptCommand(), p.explainCommand(), p.policyCommand(), p.baselineCommand(), p.reportCommand(),
+		p.initCommand(), p.checkCommand(), p.watchCommand(), p.verifyCommand(), p.acceptCommand(), p.explainCommand(), p.policyCommand(), p.baselineCommand(), p.reportCommand(),
 		p.historyCommand(), p.keyCommand(), p.hostCommand(), p.doctorCommand(), p.evidenceCommand(), p.timelineCommand(), p.expectCommand(), p.packagesCommand(), p.windowCommand(),
 		p.postureCommand(), p.servicesCommand(), p.rulesCommand(),
 		{

@@ -1,0 +1,357 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"intact/baseline"
+	"intact/report"
+	"intact/scanner/digest"
+	"intact/scanner/watch"
+)
+
+// watchCommand is how the watcher calls itself in locks.
+const watchCommand = "watch"
+
+const (
+	lookPoll     = 50 * time.Millisecond // between attempts to take the lock
+	lookPatience = 30 * time.Second      // how long others wait for a look
+	retryLook    = 5 * time.Second       // behind one that failed
+	beatEvery    = 5 * time.Minute       // a report says that the watcher is there
+	glanceEvery  = 2 * time.Second       // at the baseline: is there another?
+)
+
+// WatchOptions of Watch.
+type WatchOptions struct {
+	Output  Output
+	Backend string           // inotify or auto
+	Reload  <-chan os.Signal // the configuration is to be read again
+}
+
+// watching is one run of Watch.
+type watching struct {
+	env    *Env
+	o      WatchOptions
+	w      *watch.Watcher
+	store  *baseline.Store
+	gen    uint64
+	gaps   *pathSet      // that were told
+	mine   digest.Digest // the pending set of the last report
+	notify notifier
+	told   string // the state of the watches, as it was last written down
+}
+
+// Watch looks at hot paths when something happened there, until ctx ends.
+func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
+	if f := o.Output.Format; f != "" && f != "text" && f != "json" {
+		return Outcome{}, usageError("--format: want text or json, not %q", f)
+	}
+	if o.Backend != "inotify" && o.Backend != "auto" {
+		return Outcome{}, usageError("--backend: want inotify or auto, not %q", o.Backend)
+	}
+	w := &watching{env: e, o: o, gaps: newPathSet(), told: fmt.Sprint([]string(nil))}
+	s, err := openConfigured(e)
+	if err != nil {
+		return Outcome{}, err
+	}
+	e.Tool = s.toolDigest() // read once
+	w.store = s.store
+	lock, sc, err := w.begin(ctx, s)
+	s.close()
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer lock.Unlock()
+	if w.w, err = watch.New(s.root.HostPath(), sc.eff, watch.Options{Own: sc.own}); err != nil {
+		return Outcome{}, &codeError{ExitUsage, err}
+	}
+	w.notify = newNotifier(e)
+	defer w.notify.close()
+	running, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	ended := make(chan error, 1)
+	all.Go(func() { ended <- w.w.Run(running) })
+	defer all.Wait()
+	defer stop()
+	return w.serve(ctx, ended)
+}
+
+// begin takes the lock of the watcher and opens the baseline, as a check does.
+func (w *watching) begin(ctx context.Context, s *session) (lock *baseline.Lock, sc *scope, err error) {
+	if err := s.needBaseline(); err != nil {
+		return nil, nil, err
+	}
+	if lock, err = s.store.LockWatch(watchCommand); err != nil {
+		return nil, nil, fmt.Errorf("watch: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Unlock())
+		}
+	}()
+	sc, err = w.inForce(ctx, s)
+	return lock, sc, err
+}
+
+// inForce puts the baseline's policy and the present one in force.
+func (w *watching) inForce(ctx context.Context, s *session) (*scope, error) {
+	c := &check{session: s, gaps: &gapList{}}
+	if err := c.options(); err != nil {
+		return nil, err
+	}
+	if err := c.open(ctx); err != nil {
+		return nil, err
+	}
+	defer c.gen.Close()
+	w.gen = c.gen.Statement().Generation
+	if start := c.scope.eff.Start(); !start.Hot() {
+		return nil, usageError("the policy has no hot path: mark some with hot: true")
+	}
+	return c.scope, nil
+}
+
+// serve does what comes, one at a time.
+func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, error) {
+	beat, glance := time.NewTicker(beatEvery), time.NewTicker(glanceEvery)
+	defer beat.Stop()
+	defer glance.Stop()
+	ready := w.w.Ready()
+	var retry <-chan time.Time
+	for {
+		batches := w.w.Batches()
+		if ready != nil || retry != nil {
+			batches = nil // the line comes first
+		}
+		select {
+		case <-ctx.Done():
+			return w.stopped(ctx)
+		case err := <-ended:
+			if ctx.Err() != nil {
+				return w.stopped(ctx)
+			}
+			w.beat("stopped: " + err.Error())
+			return Outcome{}, err
+		case <-ready:
+			ready = nil
+			fmt.Fprintln(w.env.Stderr, "ready")
+			w.notify.say("READY=1")
+		case <-retry:
+			retry = nil
+		case b := <-batches:
+			if err := w.batch(ctx, b); err != nil {
+				if trust(err) || ctx.Err() != nil {
+					return w.failed(ctx, err)
+				}
+				w.env.TellError(err)
+				w.w.Again(b)
+				retry = time.After(retryLook)
+			}
+		case <-w.o.Reload:
+			w.reload(ctx)
+		case <-glance.C:
+			w.glance(ctx)
+		case <-beat.C:
+			if len(w.w.Losses()) > 0 {
+				w.w.Look("/") // what nothing watches is looked at all the same
+			}
+			w.beat("heartbeat")
+		}
+	}
+}
+
+func (w *watching) failed(ctx context.Context, err error) (Outcome, error) {
+	if ctx.Err() != nil {
+		return w.stopped(ctx)
+	}
+	w.beat("stopped: " + err.Error())
+	return Outcome{}, err
+}
+
+// stopped ends the run as it was asked to.
+func (w *watching) stopped(ctx context.Context) (Outcome, error) {
+	w.notify.say("STOPPING=1")
+	why := "stopped by a signal"
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		why = "stopped: " + cause.Error()
+	}
+	w.beat(why)
+	return Done(ExitInterrupted), nil
+}
+
+// open is a session of one look, with the lock that writing needs.
+func (w *watching) open(ctx context.Context) (*session, error) {
+	s, err := open(w.env)
+	if err != nil {
+		return nil, err
+	}
+	s.steady = true
+	for {
+		err := s.acquire(watchCommand)
+		if _, held := errors.AsType[*baseline.LockedError](err); !held {
+			if err != nil {
+				s.close()
+				return nil, err
+			}
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			s.close()
+			return nil, context.Cause(ctx)
+		case <-time.After(lookPoll):
+		}
+	}
+}
+
+// batch looks at the places of one batch and reports what is new there.
+func (w *watching) batch(ctx context.Context, b watch.Batch) error {
+	s, err := w.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	none := time.Duration(0)
+	c := &check{session: s, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
+		watch: &look{hints: b.Hints, tells: b.Rescans(), gaps: w.gaps}}
+	if err := c.options(); err != nil {
+		return err
+	}
+	if s.cfgErr != nil {
+		s.remark(fmt.Sprintf("the configuration cannot be read, the baseline's policy is in force alone: %v", s.cfgErr))
+	}
+	state := w.state()
+	s.remark(state...)
+	if !c.await(ctx) {
+		return context.Cause(ctx)
+	}
+	_, err = c.run(ctx)
+	if errors.Is(err, errNothingHot) {
+		w.w.Done(b)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w.w.Done(b)
+	if c.saved != (digest.Digest{}) {
+		if w.mine != (digest.Digest{}) && w.mine != c.saved {
+			if err := s.store.DropPending(w.mine); err != nil {
+				s.env.warn("%v", err)
+			}
+		}
+		w.mine, w.told = c.saved, fmt.Sprint(state)
+	}
+	if n := c.gen.Statement().Generation; n != w.gen { // accepted meanwhile
+		w.gen = n
+		w.w.SetPolicy(c.scope.eff)
+	}
+	return nil
+}
+
+// state says how the watches stand, for a report; nothing where all is well.
+func (w *watching) state() (notes []string) {
+	for _, l := range w.w.Losses() {
+		text := fmt.Sprintf("degraded: events at and below %q may be missing: %s", l.Path, l.Reason)
+		if l.Detail != "" {
+			text += ": " + l.Detail
+		}
+		if l.Open {
+			text += "; nothing watches it"
+		}
+		notes = append(notes, text)
+	}
+	return notes
+}
+
+// reload reads the configuration again. Where it cannot be read, what was in force
+// stays so.
+func (w *watching) reload(ctx context.Context) {
+	w.notify.say("RELOADING=1")
+	defer w.notify.say("READY=1")
+	s, err := openConfigured(w.env)
+	if err == nil {
+		defer s.close()
+		var sc *scope
+		if sc, err = w.inForce(ctx, s); err == nil {
+			w.w.SetPolicy(sc.eff)
+			w.env.Tell("reloaded")
+			return
+		}
+	}
+	w.env.TellError(fmt.Errorf("reload: %w", err))
+}
+
+// glance looks for a generation that somebody accepted, and for a state that no
+// report has yet.
+func (w *watching) glance(ctx context.Context) {
+	if fmt.Sprint(w.state()) != w.told {
+		w.beat("the state of the watches changed")
+	}
+	n, err := w.store.Latest()
+	if err != nil || n == w.gen {
+		return
+	}
+	s, err := open(w.env)
+	if err == nil {
+		defer s.close()
+		var sc *scope
+		if sc, err = w.inForce(ctx, s); err == nil {
+			w.w.SetPolicy(sc.eff)
+			return
+		}
+	}
+	w.gen = n
+	w.w.Look("/") // whose report says what is wrong
+}
+
+// beat stores a report that found nothing: it says that the watcher is there, or
+// that it goes.
+func (w *watching) beat(why string) {
+	ctx, stop := context.WithTimeout(context.Background(), lookPatience)
+	defer stop()
+	if err := w.writeBeat(ctx, why); err != nil {
+		w.env.TellError(fmt.Errorf("heartbeat: %w", err))
+	}
+}
+
+func (w *watching) writeBeat(ctx context.Context, why string) error {
+	state := w.state()
+	w.told = fmt.Sprint(state)
+	s, err := w.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	infos, err := s.store.List()
+	if err != nil {
+		return err
+	}
+	p, err := s.begin(ctx, report.KindWatch, report.ScopePartial, false)
+	if err != nil {
+		return err
+	}
+	defer p.abort()
+	if n := len(infos); n > 0 && infos[n-1].Statement != nil {
+		p.baseline(infos[n-1].Statement, infos[n-1].Signed)
+		p.knows(infos[n-1].Statement)
+	}
+	if err := p.w.Header(p.head); err != nil {
+		return err
+	}
+	s.remark(fmt.Sprintf("directories watched: %d", w.w.Watches()))
+	if err := p.note(append(s.remarked, state...)); err != nil {
+		return err
+	}
+	t := report.Trailer{Verdict: report.Clean, Reason: why, Exits: []int{}, Complete: len(state) == 0}
+	if d, err := s.lastPending(); err == nil && d != (digest.Digest{}) {
+		t.Pending = d.Named()
+	}
+	return p.end(t, Output{Silent: true})
+}
