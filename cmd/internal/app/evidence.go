@@ -219,6 +219,15 @@ func (s *subject) ranBy(p process) {
 // packageRoot lets package databases be read inside of a root.
 type packageRoot struct{ *dirfd.Root }
 
+// packagesIn is where the database of packages is read that rows are made of: of
+// the host that the other facts are about, where that is no image.
+func (s *session) packagesIn() packageRoot {
+	if f := s.env.Facts; f != nil && s.root.Live() {
+		return packageRoot{f.Root}
+	}
+	return packageRoot{s.root}
+}
+
 func (r packageRoot) Open(p entry.Path) (io.ReadCloser, error) { return r.OpenFile(p) }
 
 func (r packageRoot) Real(p entry.Path) (entry.Path, bool, error) {

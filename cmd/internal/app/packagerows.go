@@ -102,7 +102,7 @@ func packageKeys(list []pkgdb.Package, was map[string][]byte) map[string]*pkgdb.
 
 // packageRows are the rows of a new baseline. What cannot be read is remarked.
 func (s *session) packageRows(ctx context.Context) (rows []diff.Row, err error) {
-	list, err := pkgdb.Installed(ctx, packageRoot{s.root})
+	list, err := pkgdb.Installed(ctx, s.packagesIn())
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -149,7 +149,7 @@ func (c *check) holdPackages(ctx context.Context) error {
 			return err // one of named paths never knows any
 		}
 	}
-	list, wrong := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &c.statusSeen, dpkgStatus})
+	list, wrong := pkgdb.Installed(ctx, statusRoot{c.packagesIn(), &c.statusSeen, dpkgStatus})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -61,7 +61,7 @@ func (s *summing) Close() error {
 // now but for how far dpkg had got, or is about one of the updates.
 func (c *check) settledBefore(ctx context.Context, d digest.Digest, u *updating) bool {
 	var sum digest.Digest
-	list, err := pkgdb.Installed(ctx, statusRoot{packageRoot{c.root}, &sum, dpkgStatusOld})
+	list, err := pkgdb.Installed(ctx, statusRoot{c.packagesIn(), &sum, dpkgStatusOld})
 	if err != nil || sum != d {
 		return false
 	}
