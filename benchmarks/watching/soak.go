@@ -1,0 +1,162 @@
+package watching
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// SoakOptions of Soak.
+type SoakOptions struct {
+	For     time.Duration
+	Seed    uint64
+	Writers int
+	Pace    time.Duration // between two changes of a writer; 0: full speed
+	Bind    bool          // bind mounts too, as root
+	Hard    bool          // hard links too
+	Quiet   time.Duration // how long nothing may happen until it has settled; 0: 3 s
+	Most    time.Duration // how long that may take; 0: 3 minutes
+	Log     func(format string, args ...any)
+}
+
+// SoakResult is what Soak saw.
+type SoakResult struct {
+	Changes  int64 // made
+	Reports  int   // of the watcher
+	Findings int64 // in them
+	Degraded int64 // reports with a note that events may be missing
+	Pending  int   // paths that differ at the end
+	Settled  time.Duration
+	CPU      time.Duration
+	Memory   int64    // most, in bytes
+	Wrong    []string // where watcher and check do not agree; none is how it should be
+}
+
+// Soak lets writers change the hot folder at random while intact watches, and
+// compares what it reported with what a check finds afterwards.
+func Soak(ctx context.Context, h *Host, o SoakOptions) (r SoakResult, err error) {
+	if o.Log == nil {
+		o.Log = func(string, ...any) {}
+	}
+	if o.Quiet == 0 {
+		o.Quiet = 3 * time.Second
+	}
+	if o.Most == 0 {
+		o.Most = 3 * time.Minute
+	}
+	if err := h.Prepare(); err != nil {
+		return r, err
+	}
+	defer h.unmount()
+	var done atomic.Int64
+	list := make([]*writer, o.Writers)
+	for i := range list {
+		list[i] = &writer{host: h, rand: rand.New(rand.NewPCG(o.Seed, uint64(i))), done: &done, bind: o.Bind, hard: o.Hard}
+	}
+	for range 3000 { // something to begin with
+		list[0].step()
+	}
+	if err := h.unmount(); err != nil {
+		return r, err
+	}
+	if err := h.Init(ctx); err != nil {
+		return r, err
+	}
+	told := newTold()
+	w, err := h.Watch(ctx, told.take)
+	if err != nil {
+		return r, err
+	}
+	defer w.kill()
+	done.Store(0)
+	run(ctx, list, o, func() {
+		o.Log("%d changes, %d reports, %d pending told", done.Load(), w.Reports(), told.size())
+	})
+	r.Changes = done.Load()
+	if err := h.unmount(); err != nil {
+		return r, err
+	}
+	begin := time.Now()
+	if err := w.Quiet(ctx, o.Quiet, o.Most); err != nil {
+		return r, err
+	}
+	r.Settled = time.Since(begin) - o.Quiet
+	r.Reports, r.CPU = w.Reports(), w.CPU()
+	_, r.Memory = w.Memory()
+	r.Findings, r.Degraded = told.counts()
+	r.Pending, r.Wrong, err = h.compare(ctx, told)
+	if err != nil {
+		return r, err
+	}
+	return r, w.Stop()
+}
+
+// kill ends what an error left running.
+func (w *Watcher) kill() {
+	_ = w.cmd.Process.Kill() // it has ended where all is well
+	<-w.ended
+}
+
+// run lets the writers write until the time is over.
+func run(ctx context.Context, list []*writer, o SoakOptions, every func()) {
+	ctx, stop := context.WithTimeout(ctx, o.For)
+	defer stop()
+	var all sync.WaitGroup
+	for _, w := range list {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				w.step()
+				if o.Pace > 0 {
+					time.Sleep(o.Pace)
+				}
+			}
+		})
+	}
+	said := time.NewTicker(30 * time.Second)
+	defer said.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-said.C:
+			every()
+		case <-ctx.Done():
+		}
+	}
+	all.Wait()
+}
+
+// unmount ends all mounts below the root, the last one first.
+func (h *Host) unmount() error {
+	for range 1000 {
+		text, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			return err
+		}
+		root, err := filepath.EvalSymlinks(h.Root())
+		if err != nil {
+			return err
+		}
+		var points []string
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], root+"/") {
+				points = append(points, f[4])
+			}
+		}
+		if len(points) == 0 {
+			return nil
+		}
+		for _, p := range slices.Backward(points) {
+			// One below it may have gone with it: the next turn tells.
+			_ = unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		}
+	}
+	return fmt.Errorf("mounts below %q do not go away", h.Root())
+}
