@@ -18,6 +18,7 @@ const (
 	ReasonBackend     Reason = "events could not be read"
 	ReasonUnwatched   Reason = "it cannot be watched"
 	ReasonHangs       Reason = "it lies on a file system that can hang"
+	ReasonFault       Reason = "a fault of intact itself"
 )
 
 // Loss is a place whose events may be missing, with all that lies below it.

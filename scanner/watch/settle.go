@@ -11,8 +11,8 @@ import (
 // When hints are given on. An editor's save, a rename into place, a package that
 // is unpacked come as one batch.
 const (
-	quietFor = 300 * time.Millisecond // nothing new came
-	longest  = 2 * time.Second        // or this long behind the first, even so
+	quietFor = 250 * time.Millisecond // nothing new came
+	longest  = 500 * time.Millisecond // or this long behind the first, even so
 )
 
 // Batch is what settled. Its receiver looks at the places and says Done.
@@ -47,13 +47,15 @@ func (s *settle) deep(p entry.Path) {
 
 // change lets add change hints and losses.
 func (s *settle) change(add func()) {
-	s.mu.Lock()
-	add()
-	s.last = time.Now()
-	if s.first.IsZero() {
-		s.first = s.last
-	}
-	s.mu.Unlock()
+	func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		add()
+		s.last = time.Now()
+		if s.first.IsZero() {
+			s.first = s.last
+		}
+	}()
 	select {
 	case s.wake <- struct{}{}:
 	default:

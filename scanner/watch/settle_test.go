@@ -37,18 +37,18 @@ func TestSettle(t *testing.T) {
 		s.name("/etc", "a")
 		time.Sleep(200 * time.Millisecond)
 		s.name("/etc", "b")
-		after(500*time.Millisecond, "two")
+		after(200*time.Millisecond+quietFor, "two")
 
 		begin = time.Now()
 		all.Go(func() {
-			for range 30 { // never quiet
+			for range 8 { // never quiet
 				s.name("/etc", "a")
 				time.Sleep(100 * time.Millisecond)
 			}
 		})
 		after(longest, "many")
 		begin = time.Now()
-		after(900*time.Millisecond+quietFor, "the rest")
+		after(200*time.Millisecond+quietFor, "the rest")
 
 		s.name("/etc", "a") // nobody receives: it waits, and nobody waits for it
 		time.Sleep(time.Minute)

@@ -117,17 +117,22 @@ func (v *visit) below(p entry.Path, d *dirfd.Dir, state *policy.State, depth int
 		if k := l.Kind(i); k != entry.Dir && k != entry.KindUnknown && list {
 			continue
 		}
-		next, child := v.enter(d, p, n, state)
-		if next == nil {
-			continue
-		}
-		path := p.Join(n.Bytes())
-		if depth >= deepest {
-			v.todo = append(v.todo, path)
-		} else {
-			v.below(path, next, child, depth+1)
-		}
-		next.Release()
+		v.inside(p, d, n, state, depth)
+	}
+}
+
+// inside goes on in the directory called n in p, if that is one that matters.
+func (v *visit) inside(p entry.Path, d *dirfd.Dir, n dirfd.Name, state *policy.State, depth int) {
+	next, child := v.enter(d, p, n, state)
+	if next == nil {
+		return
+	}
+	defer next.Release()
+	path := p.Join(n.Bytes())
+	if depth >= deepest {
+		v.todo = append(v.todo, path)
+	} else {
+		v.below(path, next, child, depth+1)
 	}
 }
 

@@ -51,6 +51,7 @@ type Watcher struct {
 	pol    *policy.Effective
 	visits cover
 	anew   bool // start over with a new backend
+	faulty bool // likewise with the next attempt: a walk did not end
 }
 
 // New opens the directory called host as the root of what p says.
@@ -150,9 +151,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 		w.readers.Wait()
 	}()
-	all.Go(func() { w.settle.run(ctx, w.out) })
 	all.Go(func() {
-		if err := mountChanges(ctx, func() { w.order(func() {}) }); err != nil {
+		w.guardAlways(ctx, func() { w.settle.run(ctx, w.out) })
+	})
+	all.Go(func() {
+		err := errFault
+		w.guard(false, func() { err = mountChanges(ctx, func() { w.order(func() {}) }) })
+		if err != nil {
 			stop(fmt.Errorf("watch the mount table: %w", err))
 		}
 	})
@@ -202,7 +207,11 @@ func (w *Watcher) serve(mounts *dirfd.Mounts) error {
 
 // again tries once more to watch what nothing watches.
 func (w *Watcher) again(mounts *dirfd.Mounts) {
-	if w.tree.b == nil && !w.renew() {
+	w.mu.Lock()
+	faulty := w.faulty
+	w.faulty = false
+	w.mu.Unlock()
+	if (w.tree.b == nil || faulty) && !w.renew() {
 		return
 	}
 	w.settle.mu.Lock()
@@ -238,7 +247,13 @@ func (w *Watcher) renew() bool {
 
 // walk visits paths, and the mounts that changed since old. It returns the
 // mount table that it went by.
-func (w *Watcher) walk(old *dirfd.Mounts, paths []entry.Path, again bool) *dirfd.Mounts {
+func (w *Watcher) walk(old *dirfd.Mounts, paths []entry.Path, again bool) (now *dirfd.Mounts) {
+	now = old
+	w.guard(true, func() { now = w.walked(old, paths, again) })
+	return now
+}
+
+func (w *Watcher) walked(old *dirfd.Mounts, paths []entry.Path, again bool) *dirfd.Mounts {
 	root, err := dirfd.Open(w.host)
 	if err != nil {
 		w.settle.change(func() {
@@ -288,6 +303,11 @@ func (v *visit) matters(p entry.Path) bool {
 
 // read takes events from b until it is closed. It never waits for anybody.
 func (w *Watcher) read(b backend) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.broken(ReasonFault, fmt.Sprint(p))
+		}
+	}()
 	var at place
 	for {
 		e, err := b.next()

@@ -39,6 +39,8 @@ type session struct {
 	places int            // GOMAXPROCS before spread, 0: as it is
 	steady bool           // GOMAXPROCS is left as it is: this process does more than one scan
 
+	patience time.Duration // with looks of a watcher; 0: longLook
+
 	own         *seal.Signers                // the host's own keys, by its own list
 	listsRead   map[entry.Path]digest.Digest // the lists of signers and revoked keys, as they were read
 	readReports map[report.Stored]judgement
@@ -123,13 +125,7 @@ func (s *session) close() {
 
 // acquire takes the lock of the state folder, for the host that it belongs to.
 func (s *session) acquire(command string) (err error) {
-	for begin := time.Now(); ; time.Sleep(lookPoll) {
-		s.lock, err = s.store.Lock(command)
-		// A look of the watcher is short: nobody gives up for it.
-		if held, is := errors.AsType[*baseline.LockedError](err); !is || held.Command != watchCommand || time.Since(begin) > lookPatience {
-			break
-		}
-	}
+	s.lock, err = s.pastLooks(command)
 	if err != nil {
 		return fmt.Errorf("%s: %w", command, err)
 	}
@@ -137,6 +133,23 @@ func (s *session) acquire(command string) (err error) {
 		return fmt.Errorf("%s: %w", command, err)
 	}
 	return nil
+}
+
+// pastLooks takes the lock. A look of the watcher ends by itself and leaves time
+// for others behind it: nobody gives up for one.
+func (s *session) pastLooks(command string) (*baseline.Lock, error) {
+	told := false
+	for begin := time.Now(); ; time.Sleep(lookPoll) {
+		lock, err := s.store.Lock(command)
+		held, is := errors.AsType[*baseline.LockedError](err)
+		if !is || held.Command != watchCommand || command == watchCommand || time.Since(begin) > cmp.Or(s.patience, longLook) {
+			return lock, err
+		}
+		if !told && time.Since(begin) > lookRest {
+			told = true
+			s.env.Tell(fmt.Sprintf("waiting for a look of intact watch (process %d)", held.PID))
+		}
+	}
 }
 
 // needBaseline tells what to do where there is no baseline yet, before anything

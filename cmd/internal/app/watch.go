@@ -19,7 +19,10 @@ const watchCommand = "watch"
 
 const (
 	lookPoll     = 50 * time.Millisecond // between attempts to take the lock
-	lookPatience = 30 * time.Second      // how long others wait for a look
+	lookPatience = 30 * time.Second      // how long a heartbeat waits for the lock
+	longLook     = 10 * time.Minute      // how long others wait for a look: the first may have much to read
+	lookPause    = 4 * lookPoll          // behind a look, so that others get the lock
+	lookRest     = 2 * time.Second       // the pause is as long as the look was, up to this
 	retryLook    = 5 * time.Second       // behind one that failed
 	beatEvery    = 5 * time.Minute       // a report says that the watcher is there
 	glanceEvery  = 2 * time.Second       // at the baseline: is there another?
@@ -142,7 +145,10 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 		case <-retry:
 			retry = nil
 		case b := <-batches:
-			if err := w.batch(ctx, b); err != nil {
+			begin := time.Now()
+			err := w.batch(ctx, b)
+			retry = time.After(min(max(lookPause, time.Since(begin)), lookRest))
+			if err != nil {
 				if trust(err) || ctx.Err() != nil {
 					return w.failed(ctx, err)
 				}
