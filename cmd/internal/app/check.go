@@ -309,6 +309,9 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 		sink = &readSink{sink, &c.quick.files}
 	}
 	sink = c.look.through(sink)
+	if c.watch != nil {
+		c.watch.pulse.reads(opt.Progress)
+	}
 	stop := c.progress(opt.Progress, c.gen.Statement().Entries)
 	c.stats, err = scanner.Run(ctx, c.root, c.scope.eff, opt, c.gen, &gapSink{sink, c.gaps}, c.observers()...)
 	stop()

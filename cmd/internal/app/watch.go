@@ -46,6 +46,8 @@ type watching struct {
 	mine   digest.Digest // the pending set of the last report
 	notify notifier
 	told   string // the state of the watches, as it was last written down
+
+	failing string // why the last look failed, unescaped; "": it did not
 }
 
 // Watch looks at hot paths when something happened there, until ctx ends.
@@ -125,6 +127,7 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 	ready := w.w.Ready()
 	var retry <-chan time.Time
 	for {
+		w.notify.did()
 		batches := w.w.Batches()
 		if ready != nil || retry != nil {
 			batches = nil // the line comes first
@@ -145,17 +148,12 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 		case <-retry:
 			retry = nil
 		case b := <-batches:
-			begin := time.Now()
-			err := w.batch(ctx, b)
-			retry = time.After(min(max(lookPause, time.Since(begin)), lookRest))
+			wait, err := w.tryBatch(ctx, b)
 			if err != nil {
-				if trust(err) || ctx.Err() != nil {
-					return w.failed(ctx, err)
-				}
-				w.env.TellError(err)
-				w.w.Again(b)
-				retry = time.After(retryLook)
+				return w.failed(ctx, err)
 			}
+			retry = time.After(wait)
+		case <-w.notify.tick:
 		case <-w.o.Reload:
 			w.reload(ctx)
 		case <-glance.C:
@@ -209,6 +207,7 @@ func (w *watching) open(ctx context.Context) (*session, error) {
 			s.close()
 			return nil, context.Cause(ctx)
 		case <-time.After(lookPoll):
+			w.notify.did()
 		}
 	}
 }
@@ -222,7 +221,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	defer s.close()
 	none := time.Duration(0)
 	c := &check{session: s, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
-		watch: &look{hints: b.Hints, tells: b.Rescans(), gaps: w.gaps}}
+		watch: &look{hints: b.Hints, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse}}
 	if err := c.options(); err != nil {
 		return err
 	}
@@ -273,6 +272,9 @@ func (w *watching) state() (notes []string) {
 		}
 		notes = append(notes, text)
 	}
+	if w.failing != "" {
+		notes = append(notes, "degraded: the last look failed and is tried again: "+w.failing)
+	}
 	return notes
 }
 
@@ -281,17 +283,27 @@ func (w *watching) state() (notes []string) {
 func (w *watching) reload(ctx context.Context) {
 	w.notify.say("RELOADING=1")
 	defer w.notify.say("READY=1")
-	s, err := openConfigured(w.env)
-	if err == nil {
-		defer s.close()
-		var sc *scope
-		if sc, err = w.inForce(ctx, s); err == nil {
-			w.w.SetPolicy(sc.eff)
-			w.env.Tell("reloaded")
-			return
-		}
+	if err := w.renew(ctx, openConfigured); err != nil {
+		w.env.TellError(fmt.Errorf("reload: %w", err))
+		return
 	}
-	w.env.TellError(fmt.Errorf("reload: %w", err))
+	w.env.Tell("reloaded")
+}
+
+// renew puts the policies of a session that opens in force.
+func (w *watching) renew(ctx context.Context, open func(*Env) (*session, error)) error {
+	return guarded("policy", func() error {
+		s, err := open(w.env)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		sc, err := w.inForce(ctx, s)
+		if err == nil {
+			w.w.SetPolicy(sc.eff)
+		}
+		return err
+	})
 }
 
 // glance looks for a generation that somebody accepted, and for a state that no
@@ -304,14 +316,8 @@ func (w *watching) glance(ctx context.Context) {
 	if err != nil || n == w.gen {
 		return
 	}
-	s, err := open(w.env)
-	if err == nil {
-		defer s.close()
-		var sc *scope
-		if sc, err = w.inForce(ctx, s); err == nil {
-			w.w.SetPolicy(sc.eff)
-			return
-		}
+	if w.renew(ctx, open) == nil {
+		return
 	}
 	w.gen = n
 	w.w.Look("/") // whose report says what is wrong
@@ -322,7 +328,7 @@ func (w *watching) glance(ctx context.Context) {
 func (w *watching) beat(why string) {
 	ctx, stop := context.WithTimeout(context.Background(), lookPatience)
 	defer stop()
-	if err := w.writeBeat(ctx, why); err != nil {
+	if err := guarded("report", func() error { return w.writeBeat(ctx, why) }); err != nil {
 		w.env.TellError(fmt.Errorf("heartbeat: %w", err))
 	}
 }

@@ -34,6 +34,7 @@ type look struct {
 	still  int // of them, that are so still
 	news   int // findings and gaps that nobody was told
 	known  int64
+	pulse  *pulse // of the watcher; nil: none
 }
 
 // quiet reports whether there is nothing to tell.
@@ -103,6 +104,7 @@ func (l *look) carryTo(w *baseline.PendingWriter, key []byte) error {
 // saw counts a change that this look found. A change of a directory's times alone is
 // no news: it stands for what is new in it.
 func (l *look) saw(ch *diff.Change, before bool) {
+	l.pulse.did()
 	switch {
 	case ch.Folded:
 	case before:
@@ -193,7 +195,11 @@ func (c *check) commitLook(ctx context.Context, w *baseline.PendingWriter) error
 
 // passes reports whether a finding is told: what is new, once.
 func (l *look) passes(f *rules.Finding) bool {
-	if l == nil || f.New {
+	if l == nil {
+		return true
+	}
+	l.pulse.did()
+	if f.New {
 		return true
 	}
 	l.known++

@@ -1,0 +1,44 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"intact/scanner/watch"
+)
+
+// errWatchFault is a panic while the watcher did something.
+var errWatchFault = errors.New("a fault of intact itself")
+
+// guarded does something whose panic is an error: a bug in one look does not end
+// the others.
+func guarded(what string, do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: %w: %v", what, errWatchFault, p)
+		}
+	}()
+	return do()
+}
+
+// tryBatch looks at the places of a batch. One that fails waits: what it was about
+// stays in the state of the watcher until a look has worked. It returns how long
+// the next look waits: others get the lock meanwhile.
+func (w *watching) tryBatch(ctx context.Context, b watch.Batch) (time.Duration, error) {
+	begin, was := time.Now(), w.failing
+	w.failing = "" // what this look reports holds if it works
+	err := guarded("look", func() error { return w.batch(ctx, b) })
+	switch {
+	case err == nil:
+		return min(max(lookPause, time.Since(begin)), lookRest), nil
+	case trust(err) || ctx.Err() != nil:
+		return 0, err
+	}
+	w.w.Again(b)
+	if w.failing = err.Error(); w.failing != was {
+		w.env.TellError(fmt.Errorf("a look failed, it is tried again: %w", err))
+	}
+	return retryLook, nil
+}
