@@ -106,6 +106,22 @@ func decodeHead(b []byte) (*Change, error) {
 	return c, nil
 }
 
+// Tied returns the other paths that an encoded change speaks of: the old one of a
+// rename, and the name that stands for it. What changes at one of them concerns the
+// change too. Errors wrap ErrEncoding.
+func Tied(b []byte) (path entry.Path, others []entry.Path, err error) {
+	c, err := decodeHead(b)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, p := range [...]entry.Path{c.From, c.LinkOf} {
+		if p != "" {
+			others = append(others, p)
+		}
+	}
+	return c.Path, others, nil
+}
+
 // head reads what stands before the entries.
 func (d *decoder) head() (c *Change, flags byte) {
 	c = &Change{Path: entry.Path(d.string())}

@@ -230,6 +230,10 @@ func (c *check) lookLimits(sc *scope, gen *baseline.Generation) ([]entry.Path, e
 	if len(out) == 0 {
 		return nil, errNothingHot
 	}
+	out, err := c.tied(out)
+	if err != nil {
+		return nil, err
+	}
 	c.watch.parts = entry.NewParts(out)
 	return out, nil
 }
