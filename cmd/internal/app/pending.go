@@ -169,7 +169,11 @@ func sameEntry(a, b *entry.Entry) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Have == b.Have && entry.Differ(a, b, entry.All) == 0
+	what := entry.All
+	if a.Kind == entry.Dir && b.Kind == entry.Dir {
+		what &^= entry.Mtime | entry.Ctime | entry.Size | entry.Nlink // they follow what comes and goes in it
+	}
+	return a.Have == b.Have && entry.Differ(a, b, what) == 0
 }
 
 func (p *pendingJudge) close() {
