@@ -352,7 +352,7 @@ func withLosses(list []*change, last, before, after state) []*change {
 		if base != nil && (base.kind != "file" || !strings.HasPrefix(now.raw, base.raw)) {
 			continue // told with the change of its content
 		}
-		list = append(list, &change{path: p, kind: "changed", old: was, now: now, lost: true})
+		list = slices.Insert(list, 0, &change{path: p, kind: "changed", old: was, now: now, lost: true}) // told before another change of it
 	}
 	slices.SortStableFunc(list, func(a, b *change) int { return treeOrder(a.path, b.path) })
 	return list
