@@ -33,7 +33,8 @@ var edges = map[string][]string{
 	"scanner/policy": {"scanner/entry", "scanner/digest", "scanner/strict"},
 	"scanner/dirfd":  {"scanner/entry"},
 	"scanner/unpack": {"scanner/entry"},
-	"scanner/watch":  {"scanner/entry", "scanner/policy", "scanner/dirfd"},
+	"scanner/actor":  {},
+	"scanner/watch":  {"scanner/actor", "scanner/entry", "scanner/policy", "scanner/dirfd"},
 	"scanner":        {"scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd"},
 
 	"baseline/diff":      {"scanner/entry", "scanner/digest"},

@@ -12,12 +12,12 @@ import (
 
 // brittle is a backend that panics where it is told to.
 type brittle struct {
-	backend
+	byDirectory
 	next_, add_ *atomic.Int64 // as often
 }
 
 func (b brittle) next() (event, error) {
-	e, err := b.backend.next()
+	e, err := b.byDirectory.next()
 	if err == nil && b.next_.Add(-1) >= 0 {
 		panic("in next")
 	}
@@ -28,7 +28,7 @@ func (b brittle) add(p entry.Path, d *dirfd.Dir) error {
 	if p != "/" && b.add_.Add(-1) >= 0 {
 		panic("in add")
 	}
-	return b.backend.add(p, d)
+	return b.byDirectory.add(p, d)
 }
 
 func brittleOptions(next, add *atomic.Int64) Options {
@@ -37,7 +37,7 @@ func brittleOptions(next, add *atomic.Int64) Options {
 		if err != nil {
 			return nil, err
 		}
-		return brittle{b, next, add}, nil
+		return brittle{b.(byDirectory), next, add}, nil
 	}}
 }
 

@@ -17,6 +17,19 @@ type event struct {
 	path entry.Path
 	// moved: the name came, went, or leads to another object than before.
 	moved bool
+	// whole: it may have happened anywhere at or below path.
+	whole bool
+	// tree: a directory was renamed, with all that lies below it.
+	tree bool
+	// who, if any, says who caused it, until next is called.
+	who func() *By
+}
+
+func (e event) by() *By {
+	if e.who == nil {
+		return nil
+	}
+	return e.who()
 }
 
 // Errors of a backend.
@@ -26,17 +39,37 @@ var (
 	errElse     = errors.New("watch: the name leads elsewhere")
 )
 
-// backend delivers what happens in single directories.
+// backend delivers what happens. It is told where, by one of two ways.
 type backend interface {
+	// next waits for an event. errOverflow: some were lost. errClosed: there
+	// will be none.
+	next() (event, error)
+	close()
+}
+
+// byDirectory is a backend that watches single directories.
+type byDirectory interface {
+	backend
 	// add watches the directory that is open as d and called p. errElse: p led
 	// to another one by then, nothing is watched.
 	add(p entry.Path, d *dirfd.Dir) error
 	// remove ends the watch of p, if there is one.
 	remove(p entry.Path)
-	// next waits for an event. errOverflow: some were lost. errClosed: there
-	// will be none.
-	next() (event, error)
-	close()
+}
+
+// byFileSystem is a backend that watches whole file systems.
+type byFileSystem interface {
+	backend
+	// arrange watches what is mounted at places, and nothing else tells from now
+	// on. It returns an error, or nil, for each of them.
+	arrange(places []place) []error
+}
+
+// place is a mount that something hot lies on, open at its highest directory that
+// is visible.
+type place struct {
+	path entry.Path
+	dir  *dirfd.Dir
 }
 
 // inotify is the backend by inotify(7). Its watches do not tell of reads, so
@@ -100,7 +133,7 @@ func (i *inotify) next() (event, error) {
 			if p == "" {
 				p = "/"
 			}
-			return event{entry.Path(p), e.Has(fsnotify.Create) || e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)}, nil
+			return event{path: entry.Path(p), moved: e.Has(fsnotify.Create) || e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)}, nil
 		case err, ok := <-i.w.Errors:
 			switch {
 			case !ok:

@@ -19,14 +19,14 @@ import (
 
 // gated lets nobody read events while the gate is shut.
 type gated struct {
-	backend
+	byDirectory
 	gate *sync.RWMutex
 }
 
 func (g gated) next() (event, error) {
 	g.gate.RLock()
 	defer g.gate.RUnlock()
-	return g.backend.next()
+	return g.byDirectory.next()
 }
 
 func TestOverflow(t *testing.T) {
@@ -39,7 +39,7 @@ func TestOverflow(t *testing.T) {
 	var gate sync.RWMutex
 	r := start(t, effective(t, hotEtc), Options{backend: func(fd int) (backend, error) {
 		b, err := newInotify(fd)
-		return gated{b, &gate}, err
+		return gated{b.(byDirectory), &gate}, err
 	}}, "/etc/a", "/etc/b", "/outside/x")
 	done := make(chan struct{})
 	go func() { // the reader waits for one event, with the gate held open

@@ -19,6 +19,7 @@ const (
 type Batch struct {
 	Hints  []Hint
 	losses []uint64 // whose rescan this is
+	who    suspects
 }
 
 // settle collects hints and gives them on when it has been quiet. Whoever adds
@@ -30,15 +31,21 @@ type settle struct {
 	mu          sync.Mutex // guards what follows
 	hints       hints
 	losses      losses
+	who         suspects
 	first, last time.Time // when hints came, since they were taken last
 }
 
 func newSettle(quiet, most time.Duration) *settle {
-	return &settle{quiet: quiet, most: most, wake: make(chan struct{}, 1), hints: newHints()}
+	return &settle{quiet: quiet, most: most, wake: make(chan struct{}, 1), hints: newHints(), who: newSuspects()}
 }
 
-func (s *settle) name(dir entry.Path, name string) {
-	s.change(func() { s.hints.add(dir, name) })
+// name adds a hint, and who is the reason for it; whole says that it is about all
+// that lies below the name.
+func (s *settle) name(dir entry.Path, name string, by *By, whole bool) {
+	s.change(func() {
+		s.hints.add(dir, name)
+		s.who.add(dir.Join([]byte(name)), by, whole)
+	})
 }
 
 func (s *settle) deep(p entry.Path) {
@@ -72,7 +79,8 @@ func (s *settle) due(now time.Time) time.Duration {
 func (s *settle) take() Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := Batch{Hints: s.hints.take(), losses: s.losses.issue()}
+	b := Batch{Hints: s.hints.take(), losses: s.losses.issue(), who: s.who}
+	s.who = newSuspects()
 	s.first, s.last = time.Time{}, time.Time{}
 	return b
 }

@@ -30,19 +30,19 @@ func TestSettle(t *testing.T) {
 				t.Errorf("%s: %v behind the first, with %s", what, got, words(b.Hints))
 			}
 		}
-		s.name("/etc", "a")
+		s.name("/etc", "a", nil, false)
 		after(quietFor, "one")
 
 		begin = time.Now()
-		s.name("/etc", "a")
+		s.name("/etc", "a", nil, false)
 		time.Sleep(200 * time.Millisecond)
-		s.name("/etc", "b")
+		s.name("/etc", "b", nil, false)
 		after(200*time.Millisecond+quietFor, "two")
 
 		begin = time.Now()
 		all.Go(func() {
 			for range 8 { // never quiet
-				s.name("/etc", "a")
+				s.name("/etc", "a", nil, false)
 				time.Sleep(100 * time.Millisecond)
 			}
 		})
@@ -50,9 +50,9 @@ func TestSettle(t *testing.T) {
 		begin = time.Now()
 		after(200*time.Millisecond+quietFor, "the rest")
 
-		s.name("/etc", "a") // nobody receives: it waits, and nobody waits for it
+		s.name("/etc", "a", nil, false) // nobody receives: it waits, and nobody waits for it
 		time.Sleep(time.Minute)
-		s.name("/etc", "b")
+		s.name("/etc", "b", nil, false)
 		time.Sleep(time.Second)
 		if b := <-out; len(b.Hints[0].Names) != 1 {
 			t.Errorf("a batch grew: %s", words(b.Hints))

@@ -27,7 +27,7 @@ type node struct {
 // size. No lock is held while the backend is called: it may wait for who reads its
 // events.
 type tree struct {
-	b    backend // nil: none
+	b    byDirectory // nil: none
 	root node
 
 	names map[object][]entry.Path // of what is watched; the first goes to the backend
@@ -38,7 +38,7 @@ type tree struct {
 }
 
 // reset starts over with a backend that watches nothing yet.
-func (t *tree) reset(b backend) {
+func (t *tree) reset(b byDirectory) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b, t.root, t.names = b, node{path: "/"}, map[object][]entry.Path{}

@@ -28,7 +28,12 @@ type visit struct {
 // again says that nothing happened to p: it is tried once more.
 func (v *visit) at(p entry.Path, known, again bool) {
 	v.lost = false
-	there := v.descend(p)
+	d, state := v.reach(p)
+	there := d != nil
+	if there {
+		defer d.Release()
+		v.below(p, d, state, 0)
+	}
 	v.settle.mu.Lock()
 	missed := !v.lost && v.settle.losses.stand(p)
 	v.settle.mu.Unlock()
@@ -37,32 +42,30 @@ func (v *visit) at(p entry.Path, known, again bool) {
 	}
 }
 
-// descend goes down to p and watches what is to be watched there. It reports
-// whether that is a directory that matters.
-func (v *visit) descend(p entry.Path) bool {
+// reach opens p, where that is a directory that matters; else it is nil.
+func (v *visit) reach(p entry.Path) (*dirfd.Dir, *policy.State) {
 	start := v.pol.Start()
 	state := &start
 	d := v.root.Dir()
-	defer func() { d.Release() }()
 	here := entry.Path("/")
 	for _, c := range p.Components() {
-		n, err := dirfd.NewName(c)
-		if err != nil {
-			return false
-		}
-		next, child := v.enter(d, here, n, state)
-		if next == nil {
-			return false
+		var next *dirfd.Dir
+		var child *policy.State
+		if n, err := dirfd.NewName(c); err == nil {
+			next, child = v.enter(d, here, n, state)
 		}
 		d.Release()
+		if next == nil {
+			return nil, nil
+		}
 		d, state = next, child
 		here = here.Join([]byte(c))
 	}
 	if !state.Hot() {
-		return false
+		d.Release()
+		return nil, nil
 	}
-	v.below(here, d, state, 0)
-	return true
+	return d, state
 }
 
 // enter opens the directory called n in dir, where something in it is to be

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"intact/scanner/dirfd"
@@ -29,9 +31,12 @@ const maxVisits = 4096
 type Options struct {
 	// Own, if any, says which names the caller writes itself: they give no hints.
 	Own func(dir entry.Path, name []byte) bool
+	// Backend says where events come from; "" is Inotify.
+	Backend Kind
 
 	quiet, most, retry time.Duration // 0: as the constants say; tests set them
 	backend            func(fd int) (backend, error)
+	self               int // process whose events are passed over; 0: this one
 }
 
 // Watcher watches the hot paths of a policy below one root.
@@ -45,13 +50,17 @@ type Watcher struct {
 	ready   chan struct{}
 	wake    chan struct{} // the walker has something to do
 	readers sync.WaitGroup
-	tree    tree
+	b       backend      // nil: none
+	tree    tree         // what it watches, by directory
+	marked  atomic.Int64 // file systems that it watches
 
 	mu     sync.Mutex // guards what follows
 	pol    *policy.Effective
 	visits cover
 	anew   bool // start over with a new backend
 	faulty bool // likewise with the next attempt: a walk did not end
+	kind   Kind
+	why    string // it is not fanotify
 }
 
 // New opens the directory called host as the root of what p says.
@@ -66,14 +75,18 @@ func New(host string, p *policy.Effective, o Options) (*Watcher, error) {
 	if o.retry == 0 {
 		o.retry = retryEvery
 	}
-	if o.backend == nil {
-		o.backend = newInotify
+	if o.self == 0 {
+		o.self = os.Getpid()
 	}
 	w := &Watcher{
 		host: root.HostPath(), root: root, opt: o, pol: p, settle: newSettle(o.quiet, o.most),
 		out: make(chan Batch), ready: make(chan struct{}), wake: make(chan struct{}, 1), visits: newCover(maxVisits),
 	}
 	w.tree.reset(nil)
+	if err := w.choose(); err != nil {
+		root.Close()
+		return nil, fmt.Errorf("watch: %w", err)
+	}
 	return w, nil
 }
 
@@ -105,8 +118,13 @@ func (w *Watcher) Losses() (out []Loss) {
 // Look hints at what lies at and below p.
 func (w *Watcher) Look(p entry.Path) { w.settle.deep(p) }
 
-// Watches is the number of directories that are watched.
-func (w *Watcher) Watches() int { return w.tree.size() }
+// Watches is the number of directories that are watched, with fanotify of mounts.
+func (w *Watcher) Watches() int {
+	if k, _ := w.Backend(); k == Fanotify {
+		return int(w.marked.Load())
+	}
+	return w.tree.size()
+}
 
 // SetPolicy lets another policy count from now on. All that it calls hot is
 // hinted at.
@@ -146,8 +164,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer func() {
-		if w.tree.b != nil {
-			w.tree.b.close()
+		if w.b != nil {
+			w.b.close()
 		}
 		w.readers.Wait()
 	}()
@@ -211,7 +229,7 @@ func (w *Watcher) again(mounts *dirfd.Mounts) {
 	faulty := w.faulty
 	w.faulty = false
 	w.mu.Unlock()
-	if (w.tree.b == nil || faulty) && !w.renew() {
+	if (w.b == nil || faulty) && !w.renew() {
 		return
 	}
 	w.settle.mu.Lock()
@@ -225,11 +243,11 @@ func (w *Watcher) again(mounts *dirfd.Mounts) {
 // renew starts over with a new backend that watches nothing yet. It reports
 // whether there is one.
 func (w *Watcher) renew() bool {
-	if w.tree.b != nil {
-		w.tree.b.close() // first: both together could need more watches than there are
+	if w.b != nil {
+		w.b.close() // first: both together could need more watches than there are
 	}
 	d := w.root.Dir()
-	b, err := w.opt.backend(d.FD())
+	b, err := w.make(d.FD())
 	d.Release()
 	if err != nil {
 		b = nil
@@ -238,7 +256,9 @@ func (w *Watcher) renew() bool {
 			w.settle.hints.addDeep("/")
 		})
 	}
-	w.tree.reset(b)
+	w.b = b
+	dirs, _ := b.(byDirectory)
+	w.tree.reset(dirs)
 	if b != nil {
 		w.readers.Go(func() { w.read(b) })
 	}
@@ -264,7 +284,7 @@ func (w *Watcher) walked(old *dirfd.Mounts, paths []entry.Path, again bool) *dir
 	defer root.Close()
 	v := &visit{Watcher: w, root: root, pol: w.policy()}
 	for _, p := range mountsMoved(old, root.Mounts()) {
-		if v.matters(p) {
+		if matters(v.pol, p) {
 			v.settle.change(func() {
 				v.settle.losses.add(Loss{Path: p, Reason: ReasonMoved})
 				v.settle.hints.addDeep(p)
@@ -280,6 +300,10 @@ func (w *Watcher) walked(old *dirfd.Mounts, paths []entry.Path, again bool) *dir
 			v.todo = append(v.todo, w.tree.forget(p)...)
 		}
 	}
+	if b, ok := w.b.(byFileSystem); ok {
+		v.fileSystems(b, paths, again)
+		return root.Mounts()
+	}
 	for i, p := range paths {
 		v.at(p, known[i], again)
 	}
@@ -289,18 +313,6 @@ func (w *Watcher) walked(old *dirfd.Mounts, paths []entry.Path, again bool) *dir
 	return root.Mounts()
 }
 
-// matters reports whether something hot may lie at or below p.
-func (v *visit) matters(p entry.Path) bool {
-	start := v.pol.Start()
-	s := &start
-	for _, c := range p.Components() {
-		if s = s.Enter([]byte(c)); s == nil {
-			return v.pol.Decide(p).Hot
-		}
-	}
-	return s.Hot() || v.pol.Decide(p).Hot
-}
-
 // read takes events from b until it is closed. It never waits for anybody.
 func (w *Watcher) read(b backend) {
 	defer func() {
@@ -308,7 +320,8 @@ func (w *Watcher) read(b backend) {
 			w.broken(ReasonFault, fmt.Sprint(p))
 		}
 	}()
-	var at place
+	var at where
+	_, at.deep = b.(byFileSystem)
 	for {
 		e, err := b.next()
 		switch {
@@ -330,56 +343,6 @@ func (w *Watcher) broken(r Reason, detail string) {
 	w.order(func() { w.anew = true })
 }
 
-// happened passes an event on, by each path of its directory.
-func (w *Watcher) happened(at *place, e event) {
-	w.one(at, e)
-	for _, dir := range w.tree.also(e.path.Dir()) {
-		w.one(at, event{dir.Join([]byte(e.path.Base())), e.moved})
-	}
-}
-
-func (w *Watcher) one(at *place, e event) {
-	if e.path == "/" {
-		return // its own entry: nothing above it can tell
-	}
-	dir, name := e.path.Dir(), []byte(e.path.Base())
-	s := at.in(w.policy(), dir)
-	if s == nil {
-		return
-	}
-	if s.Match(name).Hot && (w.opt.Own == nil || !w.opt.Own(dir, name)) {
-		w.settle.name(dir, string(name))
-	}
-	if e.moved {
-		if c := s.Enter(name); c != nil && c.Hot() {
-			w.later(e.path)
-		}
-	}
-}
-
-// place remembers the state of one directory: events mostly come from one after
-// another.
-type place struct {
-	pol   *policy.Effective
-	dir   entry.Path
-	state *policy.State
-}
-
-func (p *place) in(pol *policy.Effective, dir entry.Path) *policy.State {
-	if p.pol == pol && p.dir == dir {
-		return p.state
-	}
-	p.pol, p.dir = pol, dir
-	start := pol.Start()
-	p.state = &start
-	for _, c := range dir.Components() {
-		if p.state = p.state.Enter([]byte(c)); p.state == nil {
-			break
-		}
-	}
-	return p.state
-}
-
 // Rescans reports whether the batch makes losses good.
 func (b Batch) Rescans() bool { return len(b.losses) > 0 }
 
@@ -395,5 +358,6 @@ func (w *Watcher) Again(b Batch) {
 			}
 		}
 		w.settle.losses.reissue(b.losses)
+		w.settle.who.merge(b.who)
 	})
 }
