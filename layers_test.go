@@ -96,7 +96,7 @@ var edges = map[string][]string{
 		"rules/facts", "rules/facts/accounts", "rules/facts/anchors", "rules/facts/firewall", "rules/facts/guards", "rules/facts/kernel", "rules/facts/osupdates", "rules/facts/pam", "rules/facts/preload", "rules/facts/sockets", "rules/facts/sshd", "rules/facts/sudo", "rules/facts/units", "rules/facts/web", "rules/posture",
 		"rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/transaction", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/hashlist", "rules/packages", "rules/expect", "rules/updates", "rules/derived", "rules/drift", "rules/logs",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal", "baseline/ledger",
-		"scanner", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict", "scanner/unpack", "scanner/watch",
+		"scanner", "scanner/actor", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict", "scanner/unpack", "scanner/watch",
 	},
 	"cmd/internal/cli": {
 		"cmd/internal/app", "cmd/internal/config", "report", "rules",

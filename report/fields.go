@@ -151,6 +151,7 @@ func findingFields(f *rules.Finding, c *coder) {
 	}
 	c.texts("attack", &f.Attack, true)
 	c.optional("window", &f.Window)
+	actors(f, c)
 }
 
 // findingHead is what folding needs to know of a finding. It reports whether

@@ -87,6 +87,19 @@ var goldens = map[string]func(w *Writer) error{
 			Window: &Window{ID: "0a0a0a0a0a0a0a0a", From: t0.Add(-2 * time.Hour), To: t0.Add(-time.Hour), Reason: hostile}})
 		return w.Trailer(trailer(Findings, 1, Counts{Selected: 201, Verified: 198, Changed: 2, Removed: 1, Bytes: 4000}))
 	},
+	"actors": func(w *Writer) error {
+		w.Header(header())
+		w.Finding(rules.Finding{Set: "integrity", Rule: "fim.content", Severity: rules.Medium, Change: "changed", New: true, Subject: file("/etc/" + hostile),
+			Actors: []rules.Actor{
+				{Live: true, PID: 4711, Exe: "/tmp/" + hostile + " (deleted)", Command: []string{hostile, "", "--"}, Cut: true, EUID: 33, Login: 1000,
+					Cgroup: "/system.slice/" + hostile, Unit: hostile, Parents: []rules.Ancestor{{PID: 12, Exe: hostile}, {PID: 2}}, Manager: "dpkg"},
+				{PID: 4712},
+				{},
+			}, ActorsMore: true})
+		w.Finding(rules.Finding{Set: "integrity", Rule: "fim.removed", Severity: rules.Medium, Change: "removed", New: true, Subject: file("/etc/x"),
+			Actors: []rules.Actor{{Live: true, PID: 9, Login: -1, Cgroup: "/user.slice"}}})
+		return w.Trailer(trailer(Findings, 1, Counts{Selected: 201, Verified: 199, Changed: 1, Removed: 1, Bytes: 4000}))
+	},
 	"gaps": func(w *Writer) error {
 		w.Header(header())
 		w.Gap(Gap{Subject: file("/etc/" + hostile), Reason: "changed while read", Attributes: []string{"content", "size"}})

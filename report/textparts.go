@@ -159,6 +159,7 @@ func (t *text) finding(f *rules.Finding) {
 	if f.Explained != nil {
 		t.detail("explained", sourceText(f.Explained)+", else "+f.RawSeverity.String())
 	}
+	t.actors(f)
 	if f.Window != "" {
 		t.detail("during", t.window(f.Window))
 	}

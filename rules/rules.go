@@ -73,7 +73,9 @@ type Finding struct {
 	SHA256      string   // of the content that is there now, 64 hex digits; "" where it was not computed
 	Explained   *Explanation
 	FirstSeen   time.Time
-	Window      string       // id of the maintenance window that the change falls into, "" if none
+	Window      string  // id of the maintenance window that the change falls into, "" if none
+	Actors      []Actor // who caused it, where a watcher knows; some of them if ActorsMore is set
+	ActorsMore  bool
 	New         bool         // not in the pending set of the previous check
 	Diff        *diff.Change // what it judges, nil for rows and policy; for renderers and the pending set
 }

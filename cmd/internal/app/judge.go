@@ -106,6 +106,7 @@ func (c *check) emit(f rules.Finding) error {
 	if !c.watch.passes(&f) {
 		return nil
 	}
+	c.watch.blame(&f)
 	return c.paper.w.Finding(f)
 }
 

@@ -31,7 +31,7 @@ const (
 // WatchOptions of Watch.
 type WatchOptions struct {
 	Output  Output
-	Backend string           // inotify or auto
+	Backend string           // a watch.Kind
 	Reload  <-chan os.Signal // the configuration is to be read again
 }
 
@@ -55,8 +55,10 @@ func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
 	if f := o.Output.Format; f != "" && f != "text" && f != "json" {
 		return Outcome{}, usageError("--format: want text or json, not %q", f)
 	}
-	if o.Backend != "inotify" && o.Backend != "auto" {
-		return Outcome{}, usageError("--backend: want inotify or auto, not %q", o.Backend)
+	switch watch.Kind(o.Backend) {
+	case watch.Inotify, watch.Fanotify, watch.Auto:
+	default:
+		return Outcome{}, usageError("--backend: want inotify, fanotify or auto, not %q", o.Backend)
 	}
 	w := &watching{env: e, o: o, gaps: newPathSet(), told: fmt.Sprint([]string(nil))}
 	s, err := openConfigured(e)
@@ -71,7 +73,11 @@ func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer lock.Unlock()
-	if w.w, err = watch.New(s.root.HostPath(), sc.eff, watch.Options{Own: sc.own}); err != nil {
+	w.w, err = watch.New(s.root.HostPath(), sc.eff, watch.Options{Own: sc.own, Backend: watch.Kind(o.Backend)})
+	switch {
+	case errors.Is(err, watch.ErrFanotify):
+		return Outcome{}, &codeError{ExitIncomplete, err}
+	case err != nil:
 		return Outcome{}, &codeError{ExitUsage, err}
 	}
 	w.notify = newNotifier(e)
@@ -143,6 +149,9 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 			return Outcome{}, err
 		case <-ready:
 			ready = nil
+			if w.env.Verbose {
+				w.env.Tell(w.source())
+			}
 			fmt.Fprintln(w.env.Stderr, "ready")
 			w.notify.say("READY=1")
 		case <-retry:
@@ -221,7 +230,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	defer s.close()
 	none := time.Duration(0)
 	c := &check{session: s, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
-		watch: &look{hints: b.Hints, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse}}
+		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse}}
 	if err := c.options(); err != nil {
 		return err
 	}
@@ -230,6 +239,9 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	}
 	state := w.state()
 	s.remark(state...)
+	if b.Dropped() {
+		s.remark("who did it is not known everywhere: too much happened at a time")
+	}
 	if !c.await(ctx) {
 		return context.Cause(ctx)
 	}
@@ -357,7 +369,7 @@ func (w *watching) writeBeat(ctx context.Context, why string) error {
 	if err := p.w.Header(p.head); err != nil {
 		return err
 	}
-	s.remark(fmt.Sprintf("directories watched: %d", w.w.Watches()))
+	s.remark(w.source())
 	if err := p.note(append(s.remarked, state...)); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/rules"
+	"intact/scanner/actor"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
 	"intact/scanner/watch"
@@ -26,6 +27,7 @@ var watchSets = []string{"integrity", "mounts", "packages"}
 // stands for all that is known.
 type look struct {
 	hints  []watch.Hint
+	who    func(entry.Path) (list []actor.Actor, more bool)
 	tells  bool     // a report is written in any case
 	gaps   *pathSet // that were told before, owned by the watcher
 	parts  *entry.Parts

@@ -18,7 +18,7 @@ func (p *program) watchCommand() *cli.Command {
 			"and SIGINT end it with 130.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "text or json", Value: "text"},
-			&cli.StringFlag{Name: "backend", Usage: "where events come from: inotify or auto", Value: "auto"},
+			&cli.StringFlag{Name: "backend", Usage: "where events come from: fanotify, inotify or auto", Value: "auto"},
 		},
 		Action: p.action(func(c *cli.Context) (app.Outcome, error) {
 			if err := noArgs(c); err != nil {
