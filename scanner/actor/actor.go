@@ -62,6 +62,7 @@ type process struct {
 	pid     int
 	ppid    int
 	started uint64
+	kernel  bool // it is one of the kernel's own: it runs no file
 	exe     string
 	device  uint64
 	manager string
@@ -70,21 +71,13 @@ type process struct {
 var errProc = errors.New("not as the kernel writes it")
 
 // Read reads process pid. alive says whether the process that is meant is there
-// still: it is asked last, and a number means one process at a time, so what was
-// read is that process's.
+// still. It is asked behind what was read, and a number means one process at a time,
+// so what was read is that process's.
 func (p Proc) Read(pid int, alive func() bool) Actor {
-	a, err := p.read(pid)
-	if err != nil || !alive() {
-		return Actor{PID: pid}
-	}
-	a.Live = true
-	return a
-}
-
-func (p Proc) read(pid int) (a Actor, err error) {
+	none := Actor{PID: pid}
 	me, err := p.open(pid)
 	if err != nil {
-		return a, err
+		return none
 	}
 	chain := []process{me}
 	defer func() {
@@ -92,22 +85,11 @@ func (p Proc) read(pid int) (a Actor, err error) {
 			_ = unix.Close(c.fd)
 		}
 	}()
-	a = Actor{PID: pid, Exe: me.exe, Device: me.device, Started: me.started, LoginUID: NoUser}
-	if a.UID, a.EUID, err = users(me.fd); err != nil {
-		return a, err
+	a, err := me.itself()
+	if err != nil || !alive() {
+		return none
 	}
-	if a.Command, a.Cut, err = command(me.fd); err != nil {
-		return a, err
-	}
-	// Not every kernel has these two.
-	if b, err := readAt(me.fd, "loginuid"); err == nil {
-		if v, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 32); err == nil {
-			a.LoginUID = uint32(v)
-		}
-	}
-	if b, err := readAt(me.fd, "cgroup"); err == nil {
-		a.Cgroup, a.Unit = parseCgroup(string(b))
-	}
+	a.PID, a.Live = pid, true
 	for len(chain) <= maxParents {
 		up := chain[len(chain)-1].ppid
 		if up <= 0 {
@@ -119,11 +101,11 @@ func (p Proc) read(pid int) (a Actor, err error) {
 		}
 		chain = append(chain, next)
 	}
-	// Only now: a child that still has the same parent had it all the time, so the
-	// number meant the same process when it was opened.
+	// Only now: a child that is there and still has the same parent had it all the
+	// time, so the number meant the same process when it was opened.
 	for i := 1; i < len(chain); i++ {
-		now, _, err := stat(chain[i-1].fd)
-		if err != nil || now != chain[i].pid {
+		now := process{fd: chain[i-1].fd}
+		if err := now.stat(); err != nil || now.ppid != chain[i].pid {
 			break
 		}
 		a.Parents = append(a.Parents, Parent{chain[i].pid, chain[i].exe})
@@ -132,6 +114,31 @@ func (p Proc) read(pid int) (a Actor, err error) {
 		if a.Manager == "" {
 			a.Manager = c.manager
 		}
+	}
+	return a
+}
+
+// itself reads what there is about a process but for its parents.
+func (c *process) itself() (a Actor, err error) {
+	a = Actor{Exe: c.exe, Device: c.device, Started: c.started, LoginUID: NoUser}
+	if a.Command, a.Cut, err = command(c.fd); err != nil {
+		return a, err
+	}
+	if a.UID, a.EUID, err = users(c.fd); err != nil {
+		return a, err
+	}
+	// Not every kernel has these two.
+	if b, err := readAt(c.fd, "loginuid"); err == nil {
+		if v, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 32); err == nil {
+			a.LoginUID = uint32(v)
+		}
+	}
+	if b, err := readAt(c.fd, "cgroup"); err == nil {
+		a.Cgroup, a.Unit = parseCgroup(string(b))
+	}
+	// One that is about to end has no program any more, nor a command line.
+	if exe, dev, _, err := program(c.fd); !c.kernel && (err != nil || exe != c.exe || dev != c.device) {
+		return a, errors.Join(errProc, err)
 	}
 	return a, nil
 }
@@ -143,8 +150,11 @@ func (p Proc) open(pid int) (c process, err error) {
 	if err != nil {
 		return c, err
 	}
-	if c.ppid, c.started, err = stat(c.fd); err == nil {
+	if err = c.stat(); err == nil {
 		c.exe, c.device, c.manager, err = program(c.fd)
+	}
+	if errors.Is(err, unix.ENOENT) && c.kernel {
+		err = nil
 	}
 	if err != nil {
 		_ = unix.Close(c.fd)
@@ -160,51 +170,45 @@ func readAt(dir int, name string) ([]byte, error) {
 	}
 	defer unix.Close(fd)
 	buf := make([]byte, maxText)
-	n := 0
-	for n < len(buf) {
-		k, err := unix.Read(fd, buf[n:])
+	for {
+		n, err := unix.Read(fd, buf) // what is short is all at once
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil {
-			return nil, err
-		}
-		if k == 0 {
-			break
-		}
-		n += k
+		return buf[:max(n, 0)], err
 	}
-	return buf[:n], nil
 }
 
-// stat reads the parent's number and the start time, fields 4 and 22 of stat. The
-// second field is a name that the process chose, in parentheses.
-func stat(dir int) (ppid int, started uint64, err error) {
-	b, err := readAt(dir, "stat")
+// kernelThread is PF_KTHREAD of the kernel's flags.
+const kernelThread = 0x00200000
+
+// stat reads the parent's number, the flags and the start time, fields 4, 9 and 22
+// of stat. The second field is a name that the process chose, in parentheses.
+func (c *process) stat() error {
+	b, err := readAt(c.fd, "stat")
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	return parseStat(b)
+	return c.parseStat(b)
 }
 
-func parseStat(b []byte) (ppid int, started uint64, err error) {
+func (c *process) parseStat(b []byte) error {
 	i := bytes.LastIndexByte(b, ')')
 	if i < 0 {
-		return 0, 0, fmt.Errorf("stat: %w", errProc)
+		return fmt.Errorf("stat: %w", errProc)
 	}
 	f := strings.Fields(string(b[i+1:])) // from field 3 on
 	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
-		return 0, 0, fmt.Errorf("stat: %w", errProc)
+		return fmt.Errorf("stat: %w", errProc)
 	}
 	up, err := strconv.ParseInt(f[1], 10, 32)
-	if err != nil {
-		return 0, 0, fmt.Errorf("stat: %w", errProc)
+	flags, err2 := strconv.ParseUint(f[6], 10, 64)
+	started, err3 := strconv.ParseUint(f[19], 10, 64)
+	if err := errors.Join(err, err2, err3); err != nil {
+		return fmt.Errorf("stat: %w: %w", errProc, err)
 	}
-	started, err = strconv.ParseUint(f[19], 10, 64)
-	if err != nil {
-		return 0, 0, fmt.Errorf("stat: %w", errProc)
-	}
-	return int(up), started, nil
+	c.ppid, c.kernel, c.started = int(up), flags&kernelThread != 0, started
+	return nil
 }
 
 // users reads the real and the effective user id.
@@ -259,13 +263,10 @@ func parseCommand(b []byte) (args []string, cut bool) {
 	return args, cut
 }
 
-// program reads which file a process runs. One of the kernel's own runs none.
+// program reads which file a process runs.
 func program(dir int) (exe string, device uint64, manager string, err error) {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(dir, "exe", buf)
-	if errors.Is(err, unix.ENOENT) {
-		return "", 0, "", nil
-	}
 	if err != nil {
 		return "", 0, "", err
 	}

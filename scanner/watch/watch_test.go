@@ -45,7 +45,8 @@ type rig struct {
 
 	mu   sync.Mutex
 	told []Hint
-	more chan struct{} // replaced when a batch came
+	by   map[entry.Path][]Batch // that say who did it
+	more chan struct{}          // replaced when a batch came
 }
 
 // TestBackends runs the same tests with each source of events.
@@ -68,6 +69,8 @@ func TestBackends(t *testing.T) {
 		{"TwoPaths", testTwoPaths},
 		{"Mounts", testMounts},
 		{"RootUnmounted", testRootUnmounted},
+		{"Renamed", testRenamed},
+		{"Gone", testGone},
 	}
 	for _, k := range []Kind{Inotify, Fanotify} {
 		for _, c := range tests {
@@ -96,7 +99,7 @@ func startIn(t *testing.T, dir string, pol *policy.Effective, o Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{Watcher: w, t: t, dir: dir, more: make(chan struct{})}
+	r := &rig{Watcher: w, t: t, dir: dir, more: make(chan struct{}), by: map[entry.Path][]Batch{}}
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -111,6 +114,9 @@ func startIn(t *testing.T, dir string, pol *policy.Effective, o Options) *rig {
 				w.Done(b)
 				r.mu.Lock()
 				r.told = append(r.told, b.Hints...)
+				for p := range b.who.paths {
+					r.by[p] = append(r.by[p], b)
+				}
 				close(r.more)
 				r.more = make(chan struct{})
 				r.mu.Unlock()
