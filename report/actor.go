@@ -102,7 +102,7 @@ func (t *text) actors(f *rules.Finding) {
 			for _, p := range a.Parents {
 				up = append(up, program(p.Exe))
 			}
-			t.detail("", "started by "+strings.Join(up, ", by "))
+			t.detail("", "below "+strings.Join(up, ", below "))
 		}
 	}
 	if f.ActorsMore {
