@@ -80,10 +80,14 @@ func common(a, b entry.Path) entry.Path {
 	return a
 }
 
-// issue returns the losses that the batch which is taken now makes good.
-func (l *losses) issue() (ids []uint64) {
+// issue returns the losses that a batch with these hints makes good: it has their
+// places as a whole. Others wait for one that does.
+func (l *losses) issue(hints []Hint) (ids []uint64) {
+	has := func(p entry.Path) bool {
+		return slices.ContainsFunc(hints, func(h Hint) bool { return h.Deep && p.Under(h.Dir) })
+	}
 	for i := range l.list {
-		if !l.list[i].issued {
+		if !l.list[i].issued && has(l.list[i].Path) {
 			l.list[i].issued = true
 			ids = append(ids, l.list[i].id)
 		}

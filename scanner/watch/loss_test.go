@@ -200,6 +200,7 @@ func TestFailingBackend(t *testing.T) {
 
 func TestLosses(t *testing.T) {
 	var l losses
+	all := []Hint{{Dir: "/", Deep: true}}
 	for i := range 10 * maxLosses {
 		l.add(Loss{Path: entry.Path(fmt.Sprintf("/etc/d%d", i)), Reason: ReasonLimit, Open: true})
 		l.add(Loss{Path: "/usr", Reason: ReasonOverflow})
@@ -207,13 +208,13 @@ func TestLosses(t *testing.T) {
 	if len(l.list) > 2*maxLosses+2 {
 		t.Errorf("%d losses", len(l.list))
 	}
-	ids := l.issue()
+	ids := l.issue(all)
 	l.add(Loss{Path: "/usr/bin", Reason: ReasonOverflow}) // again, behind the batch
 	l.done(ids)
 	if len(l.list) != 2 { // one is open, the other came again
 		t.Errorf("left are %+v", l.list)
 	}
-	l.done(l.issue())
+	l.done(l.issue(all))
 	for _, o := range l.list {
 		if !o.Open {
 			t.Errorf("%+v is looked at and not closed", o)
@@ -226,7 +227,22 @@ func TestLosses(t *testing.T) {
 	if len(l.list) == 0 {
 		t.Error("closed without another look")
 	}
-	if l.done(l.issue()); len(l.list) != 0 {
+	if l.done(l.issue(all)); len(l.list) != 0 {
+		t.Errorf("left are %+v", l.list)
+	}
+}
+
+// A loss waits for a batch that has all of its place.
+func TestLossWaits(t *testing.T) {
+	var l losses
+	l.add(Loss{Path: "/etc/d", Reason: ReasonOverflow})
+	for _, hints := range [][]Hint{nil, {{Dir: "/etc/d", Names: [][]byte{[]byte("f")}}}, {{Dir: "/etc/d/e", Deep: true}}} {
+		if ids := l.issue(hints); len(ids) != 0 {
+			t.Errorf("%s makes it good", words(hints))
+		}
+	}
+	l.done(l.issue([]Hint{{Dir: "/etc", Deep: true}}))
+	if len(l.list) != 0 {
 		t.Errorf("left are %+v", l.list)
 	}
 }

@@ -79,8 +79,8 @@ func (s *settle) due(now time.Time) time.Duration {
 func (s *settle) take() Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := Batch{Hints: s.hints.take(), losses: s.losses.issue(), who: s.who}
-	s.who = newSuspects()
+	b := Batch{Hints: s.hints.take(), who: s.who}
+	b.losses, s.who = s.losses.issue(b.Hints), newSuspects()
 	s.first, s.last = time.Time{}, time.Time{}
 	return b
 }
