@@ -172,9 +172,9 @@ func TestCommand(t *testing.T) {
 
 func TestCgroup(t *testing.T) {
 	for in, want := range map[string][2]string{
-		"0::/system.slice/ssh.service\n":                             {"/system.slice/ssh.service", "ssh.service"},
-		"0::/\n":                                                     {"", ""},
-		"":                                                           {"", ""},
+		"0::/system.slice/ssh.service\n": {"/system.slice/ssh.service", "ssh.service"},
+		"0::/\n":                         {"", ""},
+		"":                               {"", ""},
 		"1:name=systemd:/user.slice/session-3.scope\n0::/\n":         {"/user.slice/session-3.scope", "session-3.scope"},
 		"0::/system.slice/docker-0a.scope/x:y\n":                     {"/system.slice/docker-0a.scope/x:y", "docker-0a.scope"},
 		"4:memory:/other.service\n0::/a.slice\n":                     {"/a.slice", ""},
