@@ -271,6 +271,10 @@ func testFiles(t *testing.T, k Kind) {
 	must(t, os.Remove(r.dir+"/etc/deep/er/plain"))
 	r.sees("/etc/deep/er/plain")
 	r.clear()
+	must(t, os.Chmod(r.dir+"/etc/deep/er", 0o700))
+	r.sees("/etc/deep/er")
+	r.only("/etc/deep", "er")
+	r.clear()
 	r.write("/usr/elsewhere", "x") // nobody asked for it
 	r.write("/etc/last", "x")
 	r.sees("/etc/last")
