@@ -162,6 +162,9 @@ func (x *Examiner) content(ctx context.Context, l *Look, f dirfd.File, st *dirfd
 		grown := prefix >= 0 && after.Size >= st.Size
 		if n == st.Size && (st.Same(&after) || grown) {
 			l.Entry.Digest, l.Entry.Hashed = x.blake.Sum(), n
+			if prefix >= 0 {
+				journalPrefix(l, f, st.Size, prefix)
+			}
 			x.sha.Sum(l.SHA256[:0])
 			x.md5.Sum(l.MD5[:0])
 			l.Entry.Have |= entry.Content

@@ -295,7 +295,7 @@ func (w *worker) content(e *entry.Entry, set entry.Set, o *opening, t *task) (Re
 			o.head = 0 // it may have been another
 			f.Settle()
 		}
-		sum, hashed, err := w.readAs(o, t, e.Name, w.logPrefix(set, t.path, e.Name), log)
+		sum, hashed, err := w.readAs(o, t, set, e.Name, w.logPrefix(set, t.path, e.Name), log)
 		if w.ctx.Err() != nil {
 			return ReasonVanished, ""
 		}

@@ -17,8 +17,11 @@ func (w *worker) follows(set entry.Set, t *task) *LogLook {
 	return &LogLook{}
 }
 
-// readAs is read, or readLog where l is not nil.
-func (w *worker) readAs(o *opening, t *task, name []byte, old *prefix, l *LogLook) (digest.Digest, int64, error) {
+// readAs is read, or readLog where l is not nil; journals have a way of their own.
+func (w *worker) readAs(o *opening, t *task, set entry.Set, name []byte, old *prefix, l *LogLook) (digest.Digest, int64, error) {
+	if t.journaled(set, name) {
+		return w.readJournal(o, t, name, old, l)
+	}
 	if l == nil {
 		return w.read(o, t, old)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"intact/scanner/digest"
 	"intact/scanner/entry"
+	"intact/scanner/journal"
 )
 
 // Sink receives what a scan finds. Its methods are called concurrently, w is
@@ -37,15 +38,21 @@ type Observer interface {
 type Logs interface {
 	// Known returns how many bytes of a log were there when it was last seen.
 	Known(dir entry.Path, name []byte) (length int64, ok bool)
+	// KnownJournal is Known of a file of the systemd journal, under whatever name:
+	// how long the stream was that stands for it.
+	KnownJournal(dir entry.Path, file journal.ID) (length int64, ok bool)
 	Saw(w int, dir entry.Path, l *LogLook)
 }
 
 // LogLook is a log as a scan read it.
 type LogLook struct {
 	Entry *entry.Entry   // as it is delivered
-	Size  int64          // bytes that were read
+	Size  int64          // bytes that were read; of a journal, of its stream
 	Whole digest.Digest  // of all of them
 	Known *digest.Digest // of the first bytes, as many as Logs.Known said; nil where it is shorter
+
+	Journal *JournalLook // nil: no file of the systemd journal, by its name
+	known   int64
 }
 
 // Reason says why something could not be verified.

@@ -18,6 +18,12 @@
 //	gone "/var/log/syslog.4.gz" held=…
 //	digest: blake3:…        of all lines before it
 //
+// What is known of a file of the systemd journal has one more word, and makes the
+// format intact.ledger/2; length and content are then those of the stream that
+// journal.Read makes of it:
+//
+//	there "/var/log/journal/…/system.journal" inode=… least=0 journal=file,machine,seqnum,state,entries,head,tail,first,last
+//
 // There is one spelling for each entry: Parse refuses every other.
 package ledger
 
@@ -31,10 +37,15 @@ import (
 
 	"intact/scanner/digest"
 	"intact/scanner/entry"
+	"intact/scanner/journal"
 )
 
-// Format is the first line's value.
-const Format = "intact.ledger/1"
+// Formats are the values of the first line: of an entry without journals, and of
+// one with some.
+const (
+	Format         = "intact.ledger/1"
+	FormatJournals = "intact.ledger/2"
+)
 
 // What bounds an entry: MaxLogs of them, MaxSize bytes of text.
 const (
@@ -71,6 +82,7 @@ type Log struct {
 	Content digest.Digest // of all Length bytes, as they stand on the disk
 	Held    Held
 	Cadence
+	Journal *journal.Facts // nil: it is no journal, or could not be read as one
 }
 
 // Cadence is how often a log was rotated, as far as looks could tell.
@@ -94,7 +106,7 @@ type Entry struct {
 // Text returns the one spelling of e, which is signed.
 func (e *Entry) Text() []byte {
 	b := make([]byte, 0, 512+256*len(e.Logs))
-	b = fmt.Appendf(b, "format: %s\nhost-id: %s\nentry: %d\nprevious: %s\nrestart: %s\ntime: %s\nsigner: %s\nlogs: %d\n", Format, e.HostID, e.Number,
+	b = fmt.Appendf(b, "format: %s\nhost-id: %s\nentry: %d\nprevious: %s\nrestart: %s\ntime: %s\nsigner: %s\nlogs: %d\n", e.format(), e.HostID, e.Number,
 		named(e.Previous), yesNo(e.Restart), e.Time.UTC().Format(time.RFC3339Nano), strconv.QuoteToASCII(e.Signer), len(e.Logs))
 	for i := range e.Logs {
 		b = e.Logs[i].append(b)
@@ -110,8 +122,21 @@ func (l *Log) append(b []byte) []byte {
 	if l.Gone {
 		return fmt.Appendf(b, "gone %s held=%s\n", path, l.Held)
 	}
-	return fmt.Appendf(b, "there %s inode=%d born=%d.%09d length=%d content=%s held=%s rotated=%d last=%d least=%d\n", path,
+	b = fmt.Appendf(b, "there %s inode=%d born=%d.%09d length=%d content=%s held=%s rotated=%d last=%d least=%d", path,
 		l.Inode, l.Born.Sec, l.Born.Nsec, l.Length, l.Content, l.Held, l.Rotations, l.Last, l.Least)
+	if j := l.Journal; j != nil {
+		b = fmt.Appendf(b, " journal=%s,%s,%s,%d,%d,%d,%d,%d,%d", j.File, j.Machine, j.Seqnum, j.State, j.Entries, j.Head, j.Tail, j.First, j.Last)
+	}
+	return append(b, '\n')
+}
+
+func (e *Entry) format() string {
+	for i := range e.Logs {
+		if e.Logs[i].Journal != nil {
+			return FormatJournals
+		}
+	}
+	return Format
 }
 
 // String is the spelling of h in the text.
@@ -233,7 +258,7 @@ func (p *parser) key(key string) string {
 
 func (p *parser) head() *Entry {
 	e := &Entry{}
-	if f := p.key("format"); f != Format {
+	if f := p.key("format"); f != Format && f != FormatJournals { // which one, the spelling tells
 		p.fail("format %q is not known", f[:min(len(f), 100)])
 	}
 	e.HostID = p.key("host-id")
@@ -274,7 +299,34 @@ func (p *parser) log() (l Log) {
 	l.Content = p.digest(p.word("content"))
 	l.Held = p.held()
 	l.Rotations, l.Last, l.Least = p.number(p.word("rotated")), p.number(p.word("last")), p.number(p.word("least"))
+	if p.line != "" {
+		l.Journal = p.journal()
+	}
 	return l
+}
+
+func (p *parser) journal() *journal.Facts {
+	f := strings.Split(p.word("journal"), ",")
+	if len(f) != 9 {
+		p.fail("a journal has nine words")
+		return nil
+	}
+	j := &journal.Facts{}
+	for i, to := range []*journal.ID{&j.File, &j.Machine, &j.Seqnum} {
+		var err error
+		if *to, err = journal.ParseID(f[i]); err != nil {
+			p.fail("%v", err)
+		}
+	}
+	n, err := strconv.ParseUint(f[3], 10, 2)
+	if err != nil || n > uint64(journal.Archived) {
+		p.fail("state %q", f[3])
+	}
+	j.State = journal.State(n)
+	for i, to := range []*uint64{&j.Entries, &j.Head, &j.Tail, &j.First, &j.Last} {
+		*to = p.unsigned(f[4+i])
+	}
+	return j
 }
 
 // word takes " key=value" off the line.

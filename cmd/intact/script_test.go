@@ -44,6 +44,7 @@ import (
 //	tree OP NAME…             make and change files; see tree_test.go
 //	flip FILE OFFSET          invert a byte in place
 //	mount KIND ARG… DIR       tmpfs and bind mounts, undone at the end
+//	journal OP FILE ARG…      write a file of the systemd journal; see journal_test.go
 //	watch ARG…                see watch_test.go for this and what belongs to it
 //	listen FILE PROTO ADDR VAR
 //	                          a program of that name listens; VAR has the port
@@ -168,6 +169,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"mount":       plain(cmdMount),
 		"umount":      plain(cmdUmount),
 		"listen":      plain(cmdListen),
+		"journal":     plain(cmdJournal),
 	}
 	for name, f := range watchCommands() {
 		all[name] = plain(f)

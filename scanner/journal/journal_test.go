@@ -76,14 +76,14 @@ func TestGrowthIsSilent(t *testing.T) {
 // The rest of the header is about the end of the file and may go on.
 func TestEveryFlippedByte(t *testing.T) {
 	for _, compact := range []bool{false, true} {
-		f := lines(journaltest.New(1, 2, 10, compact), 40)
+		f := lines(journaltest.New(1, 2, 10, compact), 12)
 		known := stream(t, f.B, "system.journal")
 		for at := range f.B {
 			ids := at < 8 || at >= 24 && at < 56 || at >= 72 && at < 88 || at >= 168 && at < 192
 			if at < 272 && !ids {
 				continue
 			}
-			for _, bit := range []byte{1, 0x40, 0x80} {
+			for _, bit := range []byte{1, 0x80} {
 				b := bytes.Clone(f.B)
 				b[at] ^= bit
 				if holds(b, known) {
@@ -91,7 +91,7 @@ func TestEveryFlippedByte(t *testing.T) {
 				}
 			}
 		}
-		sealed := lines(journaltest.New(1, 2, 10, compact), 40).SetState(journal.Archived)
+		sealed := lines(journaltest.New(1, 2, 10, compact), 12).SetState(journal.Archived)
 		known = stream(t, sealed.B, "system@x.journal")
 		for at := range sealed.B {
 			b := bytes.Clone(sealed.B)

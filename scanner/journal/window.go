@@ -32,7 +32,7 @@ func (s *window) pass(n int) { s.buf = s.buf[n:] }
 // fill reads more behind what is left.
 func (s *window) fill() error {
 	if s.mem == nil {
-		s.mem = make([]byte, windowSize)
+		s.mem = make([]byte, min(windowSize, s.end))
 	}
 	left := copy(s.mem, s.buf)
 	want := min(int64(len(s.mem)-left), s.end-s.off)

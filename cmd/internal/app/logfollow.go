@@ -35,11 +35,12 @@ type logDir struct {
 	base map[string]*entry.Entry
 	old  map[string]*ledger.Log
 	seen map[string]*seenLog
+	said map[string]logLoss // what is known of lost journals
 }
 
 // dir follows the logs of one directory.
 func (f *logFollower) dir(path entry.Path, old map[string]*ledger.Log) {
-	d := &logDir{path, f.baseLogs(path), old, map[string]*seenLog{}}
+	d := &logDir{path, f.baseLogs(path), old, map[string]*seenLog{}, map[string]logLoss{}}
 	list := f.logs.seen[path]
 	for i := range list {
 		d.seen[list[i].name] = &list[i]
@@ -68,6 +69,9 @@ func (f *logFollower) dir(path entry.Path, old map[string]*ledger.Log) {
 			delete(names, n)
 			continue
 		}
+		if d.journaled(n) {
+			continue
+		}
 		k, known := d.known(n)
 		if known {
 			knew = append(knew, k)
@@ -76,6 +80,7 @@ func (f *logFollower) dir(path entry.Path, old map[string]*ledger.Log) {
 			sees = append(sees, logs.Seen{Name: n, Inode: s.inode, Born: s.born, Length: s.size, Content: s.whole, Keeps: known && d.keeps(n)})
 		}
 	}
+	f.journals(d, names)
 	for _, fam := range logs.Families(knew, sees) {
 		fam.Follow(func(s *logs.Seen, k *logs.Known, packed bool) bool {
 			return f.begins(path.Join([]byte(s.Name)), d.seen[s.Name], k, packed)
@@ -99,7 +104,7 @@ func (f *logFollower) dir(path entry.Path, old map[string]*ledger.Log) {
 // part takes what the ledger says of a directory that the scan saw a part of:
 // nothing is followed there, and what stands where it stood is as it was.
 func (f *logFollower) part(path entry.Path, old map[string]*ledger.Log) {
-	d := &logDir{path, f.baseLogs(path), old, map[string]*seenLog{}}
+	d := &logDir{path, f.baseLogs(path), old, map[string]*seenLog{}, map[string]logLoss{}}
 	list := f.logs.seen[path]
 	for i := range list {
 		d.seen[list[i].name] = &list[i]
@@ -130,7 +135,12 @@ func (d *logDir) known(name string) (logs.Known, bool) {
 // keeps reports whether a log that is seen begins with what was known of it.
 func (d *logDir) keeps(name string) bool {
 	s := d.seen[name]
-	if l := d.old[name]; l != nil {
+	l := d.old[name]
+	if d.journaled(name) {
+		if l != nil {
+			return d.same(s, name)
+		}
+	} else if l != nil {
 		return s.known != nil && *s.known == l.Content
 	}
 	b := d.base[name]
@@ -178,6 +188,9 @@ func (f *logFollower) family(d *logDir, fam *logs.Family) {
 			held.Base = digest.Digest{}
 		}
 		switch {
+		case lost && l != nil && l.Journal != nil:
+			grave := f.lostJournal(p, d.said[n], s, direct || b == nil)
+			held.Cut = grave && !held.OK
 		case lost && l != nil && l.Length > 0: // an empty one had nothing to lose but itself
 			k, _ := d.known(n)
 			grave := f.lost(p, fam, k, s, direct || b == nil)
@@ -189,6 +202,9 @@ func (f *logFollower) family(d *logDir, fam *logs.Family) {
 		switch {
 		case s != nil:
 			log := ledger.Log{Path: p, Inode: s.inode, Born: s.born, Length: s.size, Content: s.whole, Held: held}
+			if s.valid() {
+				log.Journal = &s.journal.Facts
+			}
 			if l != nil {
 				log.Cadence = l.Cadence
 			}

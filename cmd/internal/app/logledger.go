@@ -38,9 +38,7 @@ func (c *check) openLogs(ctx context.Context) error {
 		b.last, err = c.store.Ledger(b.number, sum, host, c.judgeLedger)
 	}
 	if err == nil {
-		for i := range b.last.Logs {
-			b.old[b.last.Logs[i].Path] = &b.last.Logs[i]
-		}
+		b.knows(b.last)
 		return nil
 	}
 	why := err.Error()
@@ -51,6 +49,19 @@ func (c *check) openLogs(ctx context.Context) error {
 	c.trusts = append(c.trusts, trustFinding("trust.ledger", rules.High, fmt.Sprintf("ledger-%d", named.Entry), why,
 		fmt.Sprintf("report %d names it; logs are held against the baseline alone, and a new ledger begins with this check", seq)))
 	return nil
+}
+
+// knows takes what an entry says of each log.
+func (b *logBook) knows(e *ledger.Entry) {
+	b.last = e
+	for i := range e.Logs {
+		l := &e.Logs[i]
+		b.old[l.Path] = l
+		if l.Journal != nil {
+			at := journalPlace{l.Path.Dir(), l.Journal.File}
+			b.files[at] = max(b.files[at], l.Length)
+		}
+	}
 }
 
 // lastLogs returns what the newest report of a full check that names an entry

@@ -28,6 +28,8 @@ type logBook struct {
 	last *ledger.Entry // nil: there is none that can be used
 	old  map[entry.Path]*ledger.Log
 
+	files map[journalPlace]int64 // how much is known of journals
+
 	mu   sync.Mutex
 	seen map[entry.Path][]seenLog // by directory; guarded by mu
 	n    int                      // guarded by mu
@@ -63,10 +65,11 @@ type seenLog struct {
 	hashed       int64          // with sum: what is compared with the baseline
 	known        *digest.Digest // of as many bytes as the ledger knows
 	mtime, ctime entry.Time
+	journal      *scanner.JournalLook // nil: no journal, by its name
 }
 
 func newLogBook() *logBook {
-	return &logBook{old: map[entry.Path]*ledger.Log{}, seen: map[entry.Path][]seenLog{}, quiet: map[entry.Path][]*entry.Entry{}, words: map[entry.Path]logLoss{}}
+	return &logBook{old: map[entry.Path]*ledger.Log{}, files: map[journalPlace]int64{}, seen: map[entry.Path][]seenLog{}, quiet: map[entry.Path][]*entry.Entry{}, words: map[entry.Path]logLoss{}}
 }
 
 // Known implements scanner.Logs.
@@ -88,7 +91,7 @@ func (b *logBook) Saw(_ int, dir entry.Path, l *scanner.LogLook) {
 	}
 	b.n++
 	e := l.Entry
-	b.seen[dir] = append(b.seen[dir], seenLog{string(e.Name), e.Inode, e.Device, e.Btime, l.Size, l.Whole, e.Digest, e.Hashed, l.Known, e.Mtime, e.Ctime})
+	b.seen[dir] = append(b.seen[dir], seenLog{string(e.Name), e.Inode, e.Device, e.Btime, l.Size, l.Whole, e.Digest, e.Hashed, l.Known, e.Mtime, e.Ctime, l.Journal})
 }
 
 // What may be read again of logs to follow rotation, in bytes: what the scan read
@@ -180,10 +183,17 @@ func (c *check) quietLog(d *diff.Change) {
 	if !quiet {
 		return
 	}
+	if d.Kind == diff.Changed && d.OldSet.Log {
+		if kin := entry.XattrAttr | entry.Flags; d.Attrs&kin != 0 {
+			d.Attrs &^= kin &^ entry.Differ(journalKin(d.Old), journalKin(d.New), kin)
+		}
+	}
 	switch {
 	case d.Kind == diff.Added && d.New != nil && d.New.Kind == entry.File && d.NewSet.Log:
 		mask := d.NewSet.For(entry.File) &^ entry.Content
-		if slices.ContainsFunc(like, func(e *entry.Entry) bool { return entry.Differ(e, d.New, mask) == 0 && entry.Lost(e, d.New, mask) == 0 }) {
+		if slices.ContainsFunc(like, func(e *entry.Entry) bool {
+			return entry.Differ(journalKin(e), journalKin(d.New), mask) == 0 && entry.Lost(e, d.New, mask) == 0
+		}) {
 			d.Kind = 0
 			c.counts.Verified++
 		}

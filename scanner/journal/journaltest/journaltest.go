@@ -189,3 +189,13 @@ func (f *File) Append(fields ...string) *File {
 	f.Time += 1_000_000
 	return f
 }
+
+// Unlist takes the first entry out of the list of all: no reader shows it.
+func (f *File) Unlist() {
+	at := f.word(176) + 24
+	item := uint64(8)
+	if f.compact {
+		item = 4
+	}
+	copy(f.B[at:at+item], f.B[at+item:at+2*item])
+}
