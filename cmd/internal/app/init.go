@@ -105,6 +105,10 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	defer p.abort()
 	opt := s.scanOptions(sc)
 	opt.TempDir = s.store.Dir()
+	book := newLogBook()
+	if o.adopt == nil { // else the ledger goes on
+		opt.Logs = book
+	}
 	b, err := s.store.NewBuilder(opt.Workers, sc.eff.Sets(), pol.Canonical())
 	if err != nil {
 		return out, err
@@ -179,7 +183,13 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if o.against != nil {
 		o.against.failed = o.against.holdAgainst(ctx, made)
 	}
-	return s.initReport(ctx, p, sc, st, gaps, v, made, o)
+	p.head.Host.ID = made.HostID
+	if o.adopt == nil {
+		if err := s.firstLogs(p, book); err != nil {
+			return out, fmt.Errorf("init: %w", err)
+		}
+	}
+	return s.initReport(ctx, p, sc, st, gaps, v, made, book, o)
 }
 
 // knownRows are the rows about the host besides its files. Those of the generation
@@ -215,11 +225,10 @@ func (s *session) note(reportID, reason string, by statement.Authority) statemen
 		Report: reportID, Reason: reason, Approver: s.approver(), Authority: by}
 }
 
-func (s *session) initReport(ctx context.Context, p *paper, sc *scope, st scanner.Stats, gaps *gapList, v *vouch, made *statement.Statement, o InitOptions) (Outcome, error) {
-	p.head.Host.ID = made.HostID
+func (s *session) initReport(ctx context.Context, p *paper, sc *scope, st scanner.Stats, gaps *gapList, v *vouch, made *statement.Statement, book *logBook, o InitOptions) (Outcome, error) {
 	p.head.Policy = made.Policy.Named()
 	list := gaps.sorted()
-	t := report.Trailer{Verdict: report.Clean, Complete: true, Exits: []int{}}
+	t := report.Trailer{Verdict: report.Clean, Complete: true, Exits: []int{}, Logs: book.outcome()}
 	t.Published = publishedBy(made)
 	t.Counts.KnownGaps = int64(len(list)) + gaps.more
 	t.Counts.Selected = made.Entries
@@ -276,7 +285,11 @@ func (s *session) initReport(ctx context.Context, p *paper, sc *scope, st scanne
 		}
 	}
 	t.Exit, t.Exits = out.Exit(), append([]int{}, out.Exits()...)
-	return out, p.end(t, o.Output)
+	err := p.end(t, o.Output)
+	if err == nil {
+		s.pruneLogs(book)
+	}
+	return out, err
 }
 
 // remarks writes what the scan passed over and what a reader should know.

@@ -266,7 +266,7 @@ func (c *check) finish(ctx context.Context) error {
 	if err := c.paper.end(t, c.o.Output); err != nil {
 		return err
 	}
-	c.pruneLogs()
+	c.pruneLogs(c.logs)
 	c.acceptAfter(ctx)
 	return nil
 }

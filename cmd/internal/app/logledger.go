@@ -65,9 +65,10 @@ func (b *logBook) knows(e *ledger.Entry) {
 }
 
 // lastLogs returns what the newest report of a full check that names an entry
-// of the ledger says of it, nil where there is none.
-func (c *check) lastLogs(ctx context.Context, host string) (*report.Logs, uint64, error) {
-	list, err := c.archive().List()
+// of the ledger says of it, nil where there is none. Those of a watcher name one
+// each.
+func (s *session) lastLogs(ctx context.Context, host string) (*report.Logs, uint64, error) {
+	list, err := s.archive().List()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -76,17 +77,17 @@ func (c *check) lastLogs(ctx context.Context, host string) (*report.Logs, uint64
 	}
 	tries := 0
 	for _, r := range slices.Backward(list) {
-		if r.Kind != report.KindCheck && r.Kind != report.KindImage {
+		if r.Kind != report.KindCheck && r.Kind != report.KindImage && r.Kind != report.KindInit && r.Kind != report.KindWatch {
 			continue
 		}
 		if tries++; tries > lookedBack {
 			break
 		}
-		h, t, err := c.readJudged(ctx, r)
+		h, t, err := s.readJudged(ctx, r)
 		if ctx.Err() != nil {
 			return nil, 0, ctx.Err()
 		}
-		if err == nil && t.Logs != nil && h.Host.ID == host && h.Root == c.root.HostPath() {
+		if err == nil && t.Logs != nil && h.Host.ID == host && h.Root == s.root.HostPath() {
 			return t.Logs, h.Seq, nil
 		}
 	}
@@ -127,9 +128,14 @@ func (c *check) writeLogs() error {
 	if c.o.NoState || c.o.Baseline != "" || c.partial() || len(b.next) == 0 && b.number == 0 {
 		return nil
 	}
-	e := &ledger.Entry{HostID: c.paper.head.Host.ID, Number: b.number + 1, Previous: b.previous, Restart: b.restart,
-		Time: c.paper.head.Started, Signer: c.paper.key.Key().Fingerprint, Logs: b.next}
-	sum, err := c.store.PutLedger(e, func(text []byte) ([]byte, error) { return c.paper.key.Sign(report.Namespace, bytes.NewReader(text)) })
+	return c.putLogs(c.paper, b)
+}
+
+// putLogs writes the next entry of a ledger.
+func (s *session) putLogs(p *paper, b *logBook) error {
+	e := &ledger.Entry{HostID: p.head.Host.ID, Number: b.number + 1, Previous: b.previous, Restart: b.restart,
+		Time: p.head.Started, Signer: p.key.Key().Fingerprint, Logs: b.next}
+	sum, err := s.store.PutLedger(e, func(text []byte) ([]byte, error) { return p.key.Sign(report.Namespace, bytes.NewReader(text)) })
 	if err != nil {
 		return err
 	}
@@ -143,11 +149,32 @@ func (c *check) writeLogs() error {
 	return nil
 }
 
+// firstLogs begins a ledger with what the scan of an init saw: all of it is as
+// the new baseline has it.
+func (s *session) firstLogs(p *paper, b *logBook) error {
+	for dir, list := range b.seen {
+		for i := range list {
+			l := &list[i]
+			log := ledger.Log{Path: dir.Join([]byte(l.name)), Inode: l.inode, Born: l.born, Length: l.size, Content: l.whole,
+				Held: ledger.Held{OK: true, Base: l.sum}}
+			if l.valid() {
+				log.Journal = &l.journal.Facts
+			}
+			b.next = append(b.next, log)
+		}
+	}
+	if len(b.next) == 0 {
+		return nil
+	}
+	slices.SortFunc(b.next, func(x, y ledger.Log) int { return bytes.Compare(x.Path.Key(), y.Path.Key()) })
+	return s.putLogs(p, b)
+}
+
 // pruneLogs deletes entries that nothing needs, behind the report.
-func (c *check) pruneLogs() {
-	if o := c.logs.outcome(); o != nil {
+func (s *session) pruneLogs(b *logBook) {
+	if o := b.outcome(); o != nil {
 		if sum, err := digest.Parse(o.Digest); err == nil {
-			c.store.PruneLedger(uint64(o.Entry), sum, c.cfg.Reports.Count, c.cfg.Reports.Days, c.env.Now())
+			s.store.PruneLedger(uint64(o.Entry), sum, s.cfg.Reports.Count, s.cfg.Reports.Days, s.env.Now())
 		}
 	}
 }
