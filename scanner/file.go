@@ -295,7 +295,11 @@ func (w *worker) content(e *entry.Entry, set entry.Set, o *opening, t *task) (Re
 			o.head = 0 // it may have been another
 			f.Settle()
 		}
-		sum, hashed, err := w.readAs(o, t, set, e.Name, w.logPrefix(set, t.path, e.Name), log)
+		old := w.logPrefix(set, t.path, e.Name)
+		if set.Log && !t.pseudo && hollow(st, old) {
+			return ReasonHoles, ""
+		}
+		sum, hashed, err := w.readAs(o, t, set, e.Name, old, log)
 		if w.ctx.Err() != nil {
 			return ReasonVanished, ""
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"intact/scanner/digest"
+	"intact/scanner/dirfd"
 	"intact/scanner/entry"
 )
 
@@ -15,6 +16,15 @@ func (w *worker) follows(set entry.Set, t *task) *LogLook {
 		return nil
 	}
 	return &LogLook{}
+}
+
+// hollowFrom is the size from which a log that is more than half holes is not read:
+// its zeros take as long as bytes. What a baseline has of such a log already is
+// held against it all the same.
+const hollowFrom = 1 << 30
+
+func hollow(st *dirfd.Stat, old *prefix) bool {
+	return st.Size > hollowFrom && int64(st.Blocks)*512 < st.Size/2 && (old == nil || old.hashed <= hollowFrom)
 }
 
 // readAs is read, or readLog where l is not nil; journals have a way of their own.

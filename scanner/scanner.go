@@ -74,6 +74,7 @@ const (
 	ReasonPanic       Reason = "internal error"
 	ReasonReplaced    Reason = "replaced while scanned"
 	ReasonResources   Reason = "out of descriptors or memory"
+	ReasonHoles       Reason = "a log that is mostly holes is not read"
 )
 
 // Passing reports whether another scan may well do without this gap: it says
