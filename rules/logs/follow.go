@@ -7,6 +7,7 @@ import (
 	"intact/baseline/ledger"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
+	"intact/scanner/journal"
 )
 
 // Known is what was known of a log before this look.
@@ -323,6 +324,23 @@ func (f *Family) count() {
 			f.Missing = append(f.Missing, n)
 		}
 	}
+}
+
+// Kin reports whether two names in one directory may be of one log and its
+// generations, or are both of the journal.
+func Kin(a, b string) bool {
+	if journal.Named(a) || journal.Named(b) {
+		return journal.Named(a) && journal.Named(b)
+	}
+	return root(a) == root(b)
+}
+
+// root takes all that rotation may have put there off a name.
+func root(file string) string {
+	for up := parse(file).stem; up != file; up = parse(file).stem {
+		file = up
+	}
+	return file
 }
 
 // minRotations is how many rotations must have been seen before their rate says

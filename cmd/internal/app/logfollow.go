@@ -56,6 +56,15 @@ func (f *logFollower) dir(path entry.Path, old map[string]*ledger.Log) {
 	for _, n := range slices.Sorted(maps.Keys(names)) {
 		p := path.Join([]byte(n))
 		s := d.seen[n]
+		if f.watch != nil && !f.watch.parts.Hold(p) { // not looked at: as it was
+			if l := d.old[n]; l != nil {
+				f.logs.next = append(f.logs.next, *l)
+			}
+			delete(d.old, n)
+			delete(d.base, n)
+			delete(names, n)
+			continue
+		}
 		if at := f.decide(p); s == nil && (!at.Select || !f.sets[at.Set].Log) {
 			delete(d.old, n) // it is no log any more: what the policy says of that is told elsewhere
 			delete(d.base, n)

@@ -35,6 +35,9 @@ func (c *check) openLogs(ctx context.Context) error {
 	sum, err := digest.Parse(named.Digest)
 	if err == nil {
 		b.number, b.previous = uint64(named.Entry), sum
+		if c.watch != nil && c.watch.logs.recall(b) {
+			return nil
+		}
 		b.last, err = c.store.Ledger(b.number, sum, host, c.judgeLedger)
 	}
 	if err == nil {
@@ -75,12 +78,15 @@ func (s *session) lastLogs(ctx context.Context, host string) (*report.Logs, uint
 	if err != nil {
 		return nil, 0, err
 	}
-	tries := 0
+	tries, beats := 0, 0
 	for _, r := range slices.Backward(list) {
 		if r.Kind != report.KindCheck && r.Kind != report.KindImage && r.Kind != report.KindInit && r.Kind != report.KindWatch {
 			continue
 		}
-		if tries++; tries > lookedBack {
+		if r.Kind != report.KindWatch { // they may be many since the last check
+			tries++
+		}
+		if beats++; tries > lookedBack || beats > maxBeats {
 			break
 		}
 		h, t, err := s.readJudged(ctx, r)
@@ -93,6 +99,9 @@ func (s *session) lastLogs(ctx context.Context, host string) (*report.Logs, uint
 	}
 	return nil, 0, nil
 }
+
+// maxBeats is how many reports are read to find the one that names an entry.
+const maxBeats = 1000
 
 // judgeLedger verifies the signature of an entry, as that of a report.
 func (s *session) judgeLedger(e *ledger.Entry, text, armor []byte) error {
@@ -125,10 +134,28 @@ func (c *check) writeLogs() error {
 	if b.over > 0 {
 		c.remark(fmt.Sprintf("%d logs are more than the ledger holds (%d): they are held against the baseline alone", b.over, ledger.MaxLogs))
 	}
+	if c.watch != nil {
+		return c.writeSeen()
+	}
 	if c.o.NoState || c.o.Baseline != "" || c.partial() || len(b.next) == 0 && b.number == 0 {
 		return nil
 	}
 	return c.putLogs(c.paper, b)
+}
+
+// writeSeen is writeLogs for a look of a watcher, which goes on from what is there
+// and names it where nothing is new.
+func (c *check) writeSeen() error {
+	b := c.logs
+	switch {
+	case b.number == 0 || b.restart:
+		return nil
+	case b.moved() || c.watch.logs.dirty:
+		b.wrote = true
+		return c.putLogs(c.paper, b)
+	}
+	b.out = &report.Logs{Entry: int64(b.number), Digest: b.previous.Named(), Logs: int64(len(b.next)), State: report.LogsFollow}
+	return nil
 }
 
 // putLogs writes the next entry of a ledger.
@@ -166,7 +193,7 @@ func (s *session) firstLogs(p *paper, b *logBook) error {
 	if len(b.next) == 0 {
 		return nil
 	}
-	slices.SortFunc(b.next, func(x, y ledger.Log) int { return bytes.Compare(x.Path.Key(), y.Path.Key()) })
+	sortLogs(b.next)
 	return s.putLogs(p, b)
 }
 

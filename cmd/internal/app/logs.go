@@ -45,7 +45,8 @@ type logBook struct {
 	previous digest.Digest // what the next entry names
 	number   uint64        // of that
 	restart  bool
-	out      *report.Logs // of the entry that was written
+	out      *report.Logs // of the entry that was written, or that a watcher names
+	wrote    bool         // a watcher wrote it
 }
 
 // logLoss says what a log lost: see integrity.Options.Log.
@@ -131,7 +132,7 @@ func (c *check) followLogs(ctx context.Context, rate int64) error {
 	order := slices.Collect(maps.Keys(dirs))
 	slices.SortFunc(order, func(x, y entry.Path) int { return bytes.Compare(x.Key(), y.Key()) })
 	for _, dir := range order {
-		if c.seesWhole(dir) {
+		if c.watch != nil || c.seesWhole(dir) {
 			f.dir(dir, dirs[dir])
 		} else {
 			f.part(dir, dirs[dir])
@@ -143,9 +144,10 @@ func (c *check) followLogs(ctx context.Context, rate int64) error {
 	if f.budget < 0 {
 		c.remark("logs of this host would have to be read again too often: generations that were not are not followed")
 	}
-	byKey := func(x, y entry.Path) int { return bytes.Compare(x.Key(), y.Key()) }
-	slices.SortFunc(b.next, func(x, y ledger.Log) int { return byKey(x.Path, y.Path) })
-	slices.SortStableFunc(b.events, func(x, y rules.Finding) int { return byKey(entry.Path(x.Subject.Path), entry.Path(y.Subject.Path)) })
+	sortLogs(b.next)
+	slices.SortStableFunc(b.events, func(x, y rules.Finding) int {
+		return bytes.Compare(entry.Path(x.Subject.Path).Key(), entry.Path(y.Subject.Path).Key())
+	})
 	return nil
 }
 

@@ -45,6 +45,7 @@ type watching struct {
 	gaps   *pathSet      // that were told
 	mine   digest.Digest // the pending set of the last report
 	notify notifier
+	logs   logMemory
 	told   string // the state of the watches, as it was last written down
 
 	failing string // why the last look failed, unescaped; "": it did not
@@ -230,7 +231,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	defer s.close()
 	none := time.Duration(0)
 	c := &check{session: s, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
-		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse}}
+		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse, logs: &w.logs}}
 	if err := c.options(); err != nil {
 		return err
 	}
@@ -257,6 +258,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 		return context.Cause(ctx)
 	}
 	w.w.Done(b)
+	w.logs.keep(c.logs, c.paper.head.Started)
 	if c.saved != (digest.Digest{}) {
 		if w.mine != (digest.Digest{}) && w.mine != c.saved {
 			if err := s.store.DropPending(w.mine); err != nil {
@@ -321,6 +323,9 @@ func (w *watching) renew(ctx context.Context, open func(*Env) (*session, error))
 // glance looks for a generation that somebody accepted, and for a state that no
 // report has yet.
 func (w *watching) glance(ctx context.Context) {
+	for _, p := range w.logs.ripe(time.Now()) {
+		w.w.Look(p)
+	}
 	if fmt.Sprint(w.state()) != w.told {
 		w.beat("the state of the watches changed")
 	}
@@ -377,5 +382,11 @@ func (w *watching) writeBeat(ctx context.Context, why string) error {
 	if d, err := s.lastPending(); err == nil && d != (digest.Digest{}) {
 		t.Pending = d.Named()
 	}
-	return p.end(t, Output{Silent: true})
+	if t.Logs, err = w.beatLogs(ctx, s, p); err != nil {
+		return err
+	}
+	if err = p.end(t, Output{Silent: true}); err == nil {
+		w.logs.saved(t.Logs)
+	}
+	return err
 }

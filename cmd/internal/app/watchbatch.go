@@ -37,6 +37,7 @@ type look struct {
 	news   int // findings and gaps that nobody was told
 	known  int64
 	pulse  *pulse // of the watcher; nil: none
+	logs   *logMemory
 }
 
 // quiet reports whether there is nothing to tell.
@@ -150,6 +151,7 @@ func (c *check) lookRows(now time.Time) (out []baseline.PendingRow, err error) {
 
 // countNews counts what is new besides changes of files.
 func (c *check) countNews() {
+	c.watch.news += len(c.logs.events)
 	for i := range c.mounts {
 		if _, ok := c.since(&c.mounts[i]); !ok {
 			c.watch.news++
@@ -229,7 +231,7 @@ func (c *check) lookLimits(sc *scope, gen *baseline.Generation) ([]entry.Path, e
 			out = append(out, hot.list...)
 		}
 	}
-	if len(out) == 0 {
+	if out = c.withKin(sc, gen, out); len(out) == 0 {
 		return nil, errNothingHot
 	}
 	out, err := c.tied(out)
