@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"intact/baseline/ledger"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
+	"intact/scanner/journal"
 )
 
 func sample() *ledger.Entry {
@@ -26,11 +28,26 @@ func sample() *ledger.Entry {
 	}
 }
 
+// journals is sample with files of the systemd journal.
+func journals() *ledger.Entry {
+	e := sample()
+	e.Logs[1].Journal = &journal.Facts{}
+	e.Logs[3].Journal = &journal.Facts{File: journal.ID{1, 2}, Machine: journal.ID{15: 3}, Seqnum: journal.ID{4}, State: journal.Archived,
+		Entries: 1 << 40, Head: 7, Tail: 1<<64 - 1, First: 1_700_000_000_000_000, Last: 1_700_000_001_000_000}
+	return e
+}
+
 func TestRoundTrip(t *testing.T) {
 	e := sample()
-	got, err := ledger.Parse(e.Text())
-	if err != nil || !reflect.DeepEqual(got, e) {
-		t.Fatalf("%v: %+v, want %+v", err, got, e)
+	for _, e := range []*ledger.Entry{e, journals()} {
+		got, err := ledger.Parse(e.Text())
+		if err != nil || !reflect.DeepEqual(got, e) {
+			t.Fatalf("%v: %+v, want %+v", err, got, e)
+		}
+	}
+	// What other versions wrote and read stays so.
+	if !bytes.HasPrefix(e.Text(), []byte("format: intact.ledger/1\n")) || !bytes.HasPrefix(journals().Text(), []byte("format: intact.ledger/2\n")) {
+		t.Error("the format does not follow from what is in it")
 	}
 	next := &ledger.Entry{HostID: e.HostID, Number: 8, Previous: e.Digest(), Time: e.Time}
 	if err := next.Follows(e); err != nil {
@@ -49,7 +66,7 @@ func TestRoundTrip(t *testing.T) {
 // Every flipped bit and every cut is refused, also where the digest line is
 // made to fit: then nothing but the one spelling is left to hold.
 func TestEveryFlippedByte(t *testing.T) {
-	text := sample().Text()
+	text := journals().Text()
 	for i := range text {
 		b := slices.Clone(text)
 		b[i] ^= 1
@@ -85,6 +102,7 @@ func TestRefused(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(sample().Text())
+	f.Add(journals().Text())
 	first := sample()
 	first.Number, first.Previous, first.Logs = 1, digest.Digest{}, nil
 	f.Add(first.Text())

@@ -66,7 +66,7 @@ func FollowJournals(known []JournalKnown, seen []JournalSeen) *Journals {
 			gone = append(gone, k)
 		case s.Keeps:
 			j.Fates[k.Name] = Fate{To: s.Name}
-			if k.State != journal.Archived && closed(s) {
+			if s.Name != k.Name && closed(s) {
 				j.Rotated++
 			}
 		default:

@@ -148,16 +148,9 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if s.cfg.Accept != "" {
 		rows = append(rows, diff.Row{Kind: rowAccept, Key: []byte(rowAccept), Value: []byte(s.cfg.Accept)})
 	}
-	var expected []diff.Row // another policy forgets no manifest and no index, and forgives none
-	for _, kind := range []string{rowExpect, rowIndex} {
-		if o.adopt == nil {
-			break
-		}
-		list, err := o.adopt.gen.Rows(kind)
-		if err != nil {
-			return out, err
-		}
-		expected = append(expected, list...)
+	expected, err := o.expectedRows()
+	if err != nil {
+		return out, err
 	}
 	var known []diff.Row
 	if origin == originConfig {
@@ -190,6 +183,22 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 		}
 	}
 	return s.initReport(ctx, p, sc, st, gaps, v, made, book, o)
+}
+
+// expectedRows are the rows that stay where another policy is adopted: it forgets no
+// manifest and no index, and forgives none.
+func (o *InitOptions) expectedRows() (rows []diff.Row, err error) {
+	for _, kind := range []string{rowExpect, rowIndex} {
+		if o.adopt == nil {
+			break
+		}
+		list, err := o.adopt.gen.Rows(kind)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, list...)
+	}
+	return rows, nil
 }
 
 // knownRows are the rows about the host besides its files. Those of the generation
