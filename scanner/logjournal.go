@@ -1,6 +1,7 @@
 package scanner
 
 import (
+	"context"
 	"errors"
 	"io"
 
@@ -151,7 +152,7 @@ func (r *journalReader) ReadAt(b []byte, off int64) (int, error) {
 
 // journalPrefix gives a look at a file of the systemd journal the digest of the
 // first bytes of its stream. A file that is none keeps what it has.
-func journalPrefix(l *Look, f dirfd.File, size, prefix int64) {
+func journalPrefix(l *Look, f io.ReaderAt, size, prefix int64) {
 	if !journal.Named(l.Path.Base()) {
 		return
 	}
@@ -164,4 +165,41 @@ func journalPrefix(l *Look, f dirfd.File, size, prefix int64) {
 	if err == nil {
 		l.Prefix = m.at(prefix)
 	}
+}
+
+// JournalPrefix reads a journal once more, by descriptor, and returns the digest of
+// the first n bytes of its stream, nil where that is shorter or it is no journal.
+func (t *Twice) JournalPrefix(ctx context.Context, p entry.Path, n int64) (*digest.Digest, error) {
+	f, err := t.open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var st dirfd.Stat
+	if err := f.Stat(&st); err != nil {
+		return nil, err
+	}
+	cold := st.Size > 0 && !f.Cached(0, st.Size)
+	if cold {
+		defer f.Drop(0, st.Size)
+	}
+	l := &Look{Path: p}
+	journalPrefix(l, limited{ctx, t.rate, f}, st.Size, n)
+	return l.Prefix, ctx.Err()
+}
+
+// limited reads a file no faster than a limiter lets it.
+type limited struct {
+	ctx  context.Context
+	rate *limiter
+	io.ReaderAt
+}
+
+func (l limited) ReadAt(b []byte, off int64) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := l.ReaderAt.ReadAt(b, off)
+	l.rate.wait(l.ctx, n)
+	return n, err
 }

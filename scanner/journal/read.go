@@ -24,6 +24,9 @@ const (
 
 var least = [...]uint64{typeData: 64, typeField: 40, typeEntry: entryLeast, typeDataTable: 16, typeFieldTable: 16, typeArray: 24, typeTag: 64}
 
+// spent bounds the sequence numbers behind the last entry that no entry has.
+const spent = 1 << 16
+
 // windowSize is how much is read at a time.
 const windowSize = 256 << 10
 
@@ -121,7 +124,8 @@ func (k *reader) read(settled, unclean bool) error {
 		}
 		at = next
 	}
-	if h.Entries > 0 && (k.seq > h.Tail || k.seq != h.Tail && h.Entries == h.Tail-h.Head+1) {
+	// A number may be spent on an entry that could not be written.
+	if h.Entries > 0 && (k.seq > h.Tail || h.Tail-k.seq > spent || k.seq != h.Tail && h.Entries == h.Tail-h.Head+1) {
 		return malformed(h.last, "the last entry has number %d, not %d", k.seq, h.Tail)
 	}
 	return k.index.close()

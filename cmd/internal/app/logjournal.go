@@ -87,9 +87,14 @@ func (f *logFollower) journals(d *logDir, names map[string]bool) {
 				d.said[n] = f.journalLoss(d, n, j.Old[n])
 			}
 		}
-		if b := d.base[n]; l == nil && b != nil && (s.sum != b.Digest || s.hashed != b.Hashed) { // nothing was known since: what is seen is a journal
+		switch b := d.base[n]; {
+		case l != nil && l.Journal == nil, l != nil && s != nil && !s.valid(): // one of the two is no journal
 			fam.Fates[n] = logs.Fate{Lost: true}
-			f.logs.words[d.path.Join([]byte(n))] = logLoss{"the journal does not begin with the entries that the baseline knows of it", true}
+			if l.Journal != nil {
+				d.said[n] = f.journalLoss(d, n, false)
+			}
+		case l == nil && b != nil && (s.sum != b.Digest || s.hashed != b.Hashed): // nothing was known since the baseline
+			fam.Fates[n] = f.sought(d, n, mine)
 		}
 	}
 	for _, head := range slices.Sorted(maps.Keys(families)) {
@@ -100,6 +105,28 @@ func (f *logFollower) journals(d *logDir, names map[string]bool) {
 			fmt.Sprintf("sequence numbers %d to %d are in no file: one that came before this one is missing", g.From, g.To)))
 	}
 }
+
+// sought looks for what the baseline has of a journal in the others.
+func (f *logFollower) sought(d *logDir, name string, names []string) logs.Fate {
+	b, probes := d.base[name], 0
+	for _, n := range names {
+		s := d.seen[n]
+		if n == name || !s.valid() || journal.Base(n) != journal.Base(name) || s.size < b.Hashed {
+			continue
+		}
+		if probes++; probes > maxJournalProbes {
+			break
+		}
+		if sum, err := f.twice.JournalPrefix(f.ctx, d.path.Join([]byte(n)), b.Hashed); err == nil && sum != nil && *sum == b.Digest {
+			return logs.Fate{To: n}
+		}
+	}
+	f.logs.words[d.path.Join([]byte(name))] = logLoss{"no journal begins with the entries that the baseline knows of this one", true}
+	return logs.Fate{Lost: true}
+}
+
+// maxJournalProbes bounds how many journals are read again for one.
+const maxJournalProbes = 64
 
 // journalLoss says what became of what was known of a journal. old: it is gone
 // with all that was older.
