@@ -1,13 +1,11 @@
 package watching
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -27,6 +25,7 @@ type told struct {
 	findings int64
 	degraded int64
 	note     bool // the report that is read has one
+	accepted bool // what was told before was against another baseline
 }
 
 func newTold() *told { return &told{paths: map[string]string{}} }
@@ -36,8 +35,14 @@ func (t *told) take(l *Line) {
 	defer t.mu.Unlock()
 	switch l.Type {
 	case "finding":
+		if l.Set != "integrity" {
+			return
+		}
 		t.findings++
 		t.paths[l.Name()] = words(l)
+		for _, p := range l.Links {
+			t.paths[p] = words(l)
+		}
 		if l.From != "" {
 			t.paths[l.From] = gone
 		}
@@ -62,6 +67,27 @@ func (t *told) counts() (findings, degraded int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.findings, t.degraded
+}
+
+// tookCheck counts what a check told beside the watcher, which then does not tell it.
+func (t *told) tookCheck(report []byte) error {
+	for l, err := range linesOf(report) {
+		if err != nil {
+			return err
+		}
+		if l.Type == "finding" {
+			t.take(l)
+		}
+	}
+	return nil
+}
+
+// accept says that another baseline comes: what is told differs from it in other
+// attributes than before.
+func (t *told) accept() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.accepted = true
 }
 
 const gone = "gone"
@@ -125,25 +151,35 @@ type freshly struct {
 func (h *Host) fresh(report []byte, t *told) (f freshly, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	in := bufio.NewReader(bytes.NewReader(report))
-	for {
-		text, err := in.ReadBytes('\n')
-		if err == io.EOF {
-			return f, nil
-		}
-		var l Line
-		if err := errors.Join(err, json.Unmarshal(text, &l)); err != nil {
+	for l, err := range linesOf(report) {
+		if err != nil {
 			return f, err
 		}
 		switch l.Type {
 		case "finding":
+			if l.Set != "integrity" {
+				continue
+			}
 			if was, ok := t.paths[l.Name()]; !ok || l.Change == "removed" && was != gone {
 				f.wrong = append(f.wrong, fmt.Sprintf("%q: a check tells %s, the watcher told %q", l.Name(), l.Change, was))
-			} else if l.Change == "changed" && was != words(&l) {
-				f.wrong = append(f.wrong, fmt.Sprintf("%q: a check tells %q, the watcher told %q", l.Name(), words(&l), was))
+			} else if l.Change == "changed" && was != words(l) && !t.accepted {
+				f.wrong = append(f.wrong, fmt.Sprintf("%q: a check tells %q, the watcher told %q", l.Name(), words(l), was))
 			}
 		case "trailer":
 			f.pending = l.Pending
+		}
+	}
+	return f, nil
+}
+
+// linesOf takes a stored report apart.
+func linesOf(report []byte) iter.Seq2[*Line, error] {
+	return func(yield func(*Line, error) bool) {
+		for text := range bytes.Lines(report) {
+			l := new(Line)
+			if err := json.Unmarshal(text, l); !yield(l, err) || err != nil {
+				return
+			}
 		}
 	}
 }

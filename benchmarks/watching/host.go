@@ -82,6 +82,7 @@ func (h *Host) run(ctx context.Context, most int, args ...string) ([]byte, error
 // Line is what a line of a report has, as far as it is needed here.
 type Line struct {
 	Type    string `json:"type"`
+	Set     string `json:"set"`
 	Subject struct {
 		Path string `json:"path"`
 		B64  []byte `json:"path_b64"`
@@ -89,6 +90,7 @@ type Line struct {
 	Change     string      `json:"change"`
 	From       string      `json:"from"`
 	Attributes []Attribute `json:"attributes"`
+	Links      []string    `json:"links"` // other names of the file, for which this stands
 	Text       string      `json:"text"`
 	Pending    string      `json:"pending"`
 	Complete   bool        `json:"complete"`

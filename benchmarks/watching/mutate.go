@@ -18,6 +18,7 @@ type writer struct {
 	done *atomic.Int64 // changes that worked
 	bind bool          // folders are mounted over others now and then
 	hard bool          // files get second names
+	made *atomic.Int64 // of second names, numbered
 }
 
 // step makes one change.
@@ -27,7 +28,7 @@ func (w *writer) step() {
 		w.chmod, w.chmod, w.mkdir, w.mkdir, w.moveDir, w.moveOut, w.moveIn, w.removeAll, w.symlink, w.replaceDir, w.save,
 	}
 	if w.hard {
-		ways = append(ways, w.link)
+		ways = append(ways, w.link, w.writeLink, w.unlink)
 	}
 	if w.bind && w.rand.IntN(500) == 0 {
 		ways = []func() error{w.mount}
@@ -94,8 +95,29 @@ func (w *writer) rename() error   { return os.Rename(w.file(), w.file()) }
 func (w *writer) remove() error   { return unix.Unlink(w.file()) }
 func (w *writer) mkdir() error    { return os.Mkdir(w.below(), 0o755) }
 func (w *writer) moveDir() error  { return os.Rename(w.below(), w.below()) }
-func (w *writer) link() error     { return os.Link(w.file(), w.file()) }
 func (w *writer) symlink() error  { return os.Symlink(w.file(), w.file()) }
+
+// lasting is how many second names are there at a time. One that comes and goes
+// between two looks leaves no trace that anybody could see.
+const lasting = 300
+
+func (w *writer) second(n int64) string {
+	return filepath.Join(w.host.Hot(), "links", fmt.Sprintf("l%d", n))
+}
+
+func (w *writer) link() error {
+	from := w.file()
+	if _, err := os.Lstat(from); err != nil {
+		return err
+	}
+	return os.Link(from, w.second(w.made.Add(1)))
+}
+
+func (w *writer) writeLink() error {
+	return w.put(w.second(w.made.Load()-int64(w.rand.IntN(lasting))), os.O_APPEND)
+}
+
+func (w *writer) unlink() error { return unix.Unlink(w.second(w.made.Load() - lasting)) }
 
 func (w *writer) chmod() error {
 	name := w.file()
@@ -119,7 +141,8 @@ func (w *writer) moveOut() error { return os.Rename(w.below(), w.outside()) }
 func (w *writer) moveIn() error  { return os.Rename(w.outside(), w.below()) }
 
 func (w *writer) removeAll() error {
-	if w.rand.IntN(4) == 0 {
+	// A file whose other name goes where nobody looks has no event.
+	if w.rand.IntN(4) == 0 && !w.hard {
 		return os.RemoveAll(w.outside())
 	}
 	return os.RemoveAll(w.below())

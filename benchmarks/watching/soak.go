@@ -23,6 +23,7 @@ type SoakOptions struct {
 	Pace    time.Duration // between two changes of a writer; 0: full speed
 	Bind    bool          // bind mounts too, as root
 	Hard    bool          // hard links too
+	Beside  time.Duration // a check runs so often beside, and once its changes are accepted; 0: never
 	Quiet   time.Duration // how long nothing may happen until it has settled; 0: 3 s
 	Most    time.Duration // how long that may take; 0: 3 minutes
 	Log     func(format string, args ...any)
@@ -34,6 +35,7 @@ type SoakResult struct {
 	Reports  int   // of the watcher
 	Findings int64 // in them
 	Degraded int64 // reports with a note that events may be missing
+	Checks   int   // that ran beside
 	Pending  int   // paths that differ at the end
 	Settled  time.Duration
 	CPU      time.Duration
@@ -57,10 +59,13 @@ func Soak(ctx context.Context, h *Host, o SoakOptions) (r SoakResult, err error)
 		return r, err
 	}
 	defer h.unmount()
-	var done atomic.Int64
+	if err := os.MkdirAll(filepath.Join(h.Hot(), "links"), 0o755); err != nil {
+		return r, err
+	}
+	var done, made atomic.Int64
 	list := make([]*writer, o.Writers)
 	for i := range list {
-		list[i] = &writer{host: h, rand: rand.New(rand.NewPCG(o.Seed, uint64(i))), done: &done, bind: o.Bind, hard: o.Hard}
+		list[i] = &writer{host: h, rand: rand.New(rand.NewPCG(o.Seed, uint64(i))), done: &done, bind: o.Bind, hard: o.Hard, made: &made}
 	}
 	for range 3000 { // something to begin with
 		list[0].step()
@@ -78,9 +83,19 @@ func Soak(ctx context.Context, h *Host, o SoakOptions) (r SoakResult, err error)
 	}
 	defer w.kill()
 	done.Store(0)
-	run(ctx, list, o, func() {
-		o.Log("%d changes, %d reports, %d pending told", done.Load(), w.Reports(), told.size())
+	r.Checks, err = run(ctx, list, o, func(turn int) error {
+		o.Log("%d changes, %d reports, %d paths told", done.Load(), w.Reports(), told.size())
+		report, err := h.run(ctx, 1, "check", "--format", "json")
+		if err := firstOf(err, told.tookCheck(report)); err != nil || turn != 2 {
+			return err
+		}
+		told.accept()
+		_, err = h.run(ctx, 0, "accept", "--all", "--reason", "in the middle")
+		return err
 	})
+	if err != nil {
+		return r, err
+	}
 	r.Changes = done.Load()
 	if err := h.unmount(); err != nil {
 		return r, err
@@ -106,14 +121,16 @@ func (w *Watcher) kill() {
 	<-w.ended
 }
 
-// run lets the writers write until the time is over.
-func run(ctx context.Context, list []*writer, o SoakOptions, every func()) {
-	ctx, stop := context.WithTimeout(ctx, o.For)
+// run lets the writers write until the time is over, and beside them does what is
+// to be done now and then. It returns how often that was.
+func run(ctx context.Context, list []*writer, o SoakOptions, beside func(turn int) error) (n int, err error) {
+	until, stop := context.WithTimeout(ctx, o.For)
 	defer stop()
 	var all sync.WaitGroup
+	defer all.Wait()
 	for _, w := range list {
 		all.Go(func() {
-			for ctx.Err() == nil {
+			for until.Err() == nil {
 				w.step()
 				if o.Pace > 0 {
 					time.Sleep(o.Pace)
@@ -121,16 +138,22 @@ func run(ctx context.Context, list []*writer, o SoakOptions, every func()) {
 			}
 		})
 	}
-	said := time.NewTicker(30 * time.Second)
-	defer said.Stop()
-	for ctx.Err() == nil {
+	for {
+		var next <-chan time.Time
+		if o.Beside > 0 {
+			next = time.After(o.Beside)
+		}
 		select {
-		case <-said.C:
-			every()
-		case <-ctx.Done():
+		case <-next:
+			n++
+			if err := beside(n); err != nil {
+				stop()
+				return n, err
+			}
+		case <-until.Done():
+			return n, ctx.Err()
 		}
 	}
-	all.Wait()
 }
 
 // unmount ends all mounts below the root, the last one first.

@@ -65,6 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.DurationVar(&o.soak.Pace, "pace", 0, "soak: pause between two changes of a writer")
 	f.BoolVar(&o.soak.Bind, "bind", os.Geteuid() == 0, "soak: bind mounts too")
 	f.BoolVar(&o.soak.Hard, "hard", true, "soak: hard links too")
+	f.DurationVar(&o.soak.Beside, "beside", 20*time.Second, "soak: a check runs so often, the second is accepted; 0: never")
 	f.IntVar(&o.rate, "rate", 100, "latency: changes a second")
 	f.IntVar(&o.files, "files", 100_000, "burst")
 	f.IntVar(&o.dirs, "dirs", 0, "burst, idle: directories; 0: 100, 50000")
@@ -112,6 +113,7 @@ func soak(ctx context.Context, o *options, stdout, stderr io.Writer) (bool, erro
 	}
 	fmt.Fprintf(stdout, "| soak | |\n|---|---|\n| time, writers, seed | %v, %d, %d |\n| changes made | %d |\n| reports, of them degraded | %d, %d |\n| findings told | %d |\n",
 		o.soak.For, o.soak.Writers, o.soak.Seed, r.Changes, r.Reports, r.Degraded, r.Findings)
+	fmt.Fprintf(stdout, "| checks beside, and one accept | %d |\n", r.Checks)
 	fmt.Fprintf(stdout, "| quiet behind the last change | %.1f s |\n| watcher: CPU, most memory | %.0f s, %.0f MiB |\n| paths that differ at the end | %d |\n| of them not as a check finds them | %d |\n",
 		r.Settled.Seconds(), r.CPU.Seconds(), mib(r.Memory), r.Pending, len(r.Wrong))
 	for _, w := range r.Wrong[:min(len(r.Wrong), 50)] {

@@ -154,6 +154,9 @@ func (c *check) keepPackages() (done func()) {
 // observers watch the scan for the files that matter: all of them are held against
 // packages, and not only those that changed, where this set alone was asked for.
 func (c *check) observers() []scanner.Observer {
+	if c.watch != nil {
+		return []scanner.Observer{c.watch.links}
+	}
 	if len(c.o.Only) != 1 || c.o.Only[0] != packages.Name {
 		return nil
 	}

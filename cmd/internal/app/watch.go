@@ -44,6 +44,7 @@ type watching struct {
 	gen    uint64
 	gaps   *pathSet      // that were told
 	mine   digest.Digest // the pending set of the last report
+	links  *linkBook
 	notify notifier
 	logs   logMemory
 	told   string // the state of the watches, as it was last written down
@@ -61,7 +62,7 @@ func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
 	default:
 		return Outcome{}, usageError("--backend: want inotify, fanotify or auto, not %q", o.Backend)
 	}
-	w := &watching{env: e, o: o, gaps: newPathSet(), told: fmt.Sprint([]string(nil))}
+	w := &watching{env: e, o: o, gaps: newPathSet(), links: newLinkBook(), told: fmt.Sprint([]string(nil))}
 	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
@@ -168,6 +169,9 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 			w.reload(ctx)
 		case <-glance.C:
 			w.glance(ctx)
+			if err := guarded("search for names", func() error { return w.searchLinks(ctx) }); err != nil {
+				w.env.TellError(err)
+			}
 		case <-beat.C:
 			if len(w.w.Losses()) > 0 {
 				w.w.Look("/") // what nothing watches is looked at all the same
@@ -231,7 +235,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	defer s.close()
 	none := time.Duration(0)
 	c := &check{session: s, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
-		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse, logs: &w.logs}}
+		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse, logs: &w.logs, links: w.links}}
 	if err := c.options(); err != nil {
 		return err
 	}
@@ -246,6 +250,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	if !c.await(ctx) {
 		return context.Cause(ctx)
 	}
+	w.links.seen = nil
 	_, err = c.run(ctx)
 	if errors.Is(err, errNothingHot) {
 		w.w.Done(b)
@@ -259,6 +264,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	}
 	w.w.Done(b)
 	w.logs.keep(c.logs, c.paper.head.Started)
+	w.linksSettled(c.watch)
 	if c.saved != (digest.Digest{}) {
 		if w.mine != (digest.Digest{}) && w.mine != c.saved {
 			if err := s.store.DropPending(w.mine); err != nil {

@@ -38,6 +38,7 @@ type look struct {
 	known  int64
 	pulse  *pulse // of the watcher; nil: none
 	logs   *logMemory
+	links  *linkBook
 }
 
 // quiet reports whether there is nothing to tell.
@@ -292,7 +293,9 @@ func (h *hotPlaces) names(dir entry.Path) (names []string) {
 		names = append(names, name)
 		return nil
 	})
-	names = append(names, h.gen.Names(dir)...)
+	if h.gen != nil {
+		names = append(names, h.gen.Names(dir)...)
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
