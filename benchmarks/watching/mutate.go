@@ -25,10 +25,12 @@ type writer struct {
 func (w *writer) step() {
 	ways := []func() error{
 		w.create, w.create, w.write, w.write, w.appendTo, w.appendTo, w.rename, w.rename, w.remove, w.remove,
-		w.chmod, w.chmod, w.mkdir, w.mkdir, w.moveDir, w.moveOut, w.moveIn, w.removeAll, w.symlink, w.replaceDir, w.save,
+		w.chmod, w.chmod, w.mkdir, w.mkdir, w.moveDir, w.removeAll, w.symlink, w.save,
 	}
 	if w.hard {
 		ways = append(ways, w.link, w.writeLink, w.unlink)
+	} else { // a file of which one name goes where nobody looks has no events there
+		ways = append(ways, w.moveOut, w.moveIn, w.replaceDir)
 	}
 	if w.bind && w.rand.IntN(500) == 0 {
 		ways = []func() error{w.mount}
@@ -141,8 +143,7 @@ func (w *writer) moveOut() error { return os.Rename(w.below(), w.outside()) }
 func (w *writer) moveIn() error  { return os.Rename(w.outside(), w.below()) }
 
 func (w *writer) removeAll() error {
-	// A file whose other name goes where nobody looks has no event.
-	if w.rand.IntN(4) == 0 && !w.hard {
+	if w.rand.IntN(4) == 0 {
 		return os.RemoveAll(w.outside())
 	}
 	return os.RemoveAll(w.below())

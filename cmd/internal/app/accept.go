@@ -136,7 +136,9 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	if err := a.notRolledBack(ctx, a.gen.Statement()); err != nil {
 		return Outcome{}, err
 	}
-	if a.set, err = a.store.OpenPending(sum); err != nil {
+	if a.set, err = a.store.OpenPending(sum); errors.Is(err, baseline.ErrNoPending) {
+		return Outcome{}, usageError("accept: %w: what report %s left waiting was replaced by a newer one, see intact report list", err, report.Escape(id))
+	} else if err != nil {
 		return Outcome{}, fmt.Errorf("accept: %w", err)
 	}
 	defer a.set.Close()
@@ -223,13 +225,19 @@ func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err er
 		}
 		list = []report.Stored{one}
 	}
+	var since report.Header // of the newest report of a watcher that has findings, behind the last check
 	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Kind == report.KindWatch && a.o.Report == "" {
+			since = a.toldSince(since, list, i)
+			continue
+		}
 		t, h, err := readEnds(list[i])
 		if err != nil {
 			return "", sum, &codeError{ExitTrust, fmt.Errorf("accept: report %d: %w", list[i].Seq, err)}
 		}
 		why := ""
 		switch {
+		case h.Kind == report.KindWatch: // it has all that waits
 		case h.Kind != report.KindUpdate && (h.Kind != report.KindCheck && h.Kind != report.KindImage || h.Scope != report.ScopeFull):
 			why = "is no full check"
 		case h.Root != a.root.HostPath():
@@ -252,10 +260,30 @@ func (a *accept) find(ctx context.Context) (id string, sum digest.Digest, err er
 		if h.Kind == report.KindUpdate && a.o.Report == "" {
 			a.env.warn("report %s is the proposal of an update and has what that touched alone; the rest stays pending", h.ID)
 		}
+		if since.ID != "" {
+			a.env.warn("intact watch reported more since; that stays pending, and accept --report %s takes it too", report.Escape(since.ID))
+		}
 		sum, err = digest.Parse(t.Pending)
 		return h.ID, sum, err
 	}
+	if since.ID != "" {
+		return "", sum, usageError("accept: there is no report of a check: run intact check first, or accept what intact watch reported with --report %s", report.Escape(since.ID))
+	}
 	return "", sum, usageError("accept: there is no report of a check: run intact check first")
+}
+
+// toldSince returns the header of list[i], a report of a watcher, if it is the first
+// that is met from the end and has findings; else that of one which was met before.
+func (a *accept) toldSince(met report.Header, list []report.Stored, i int) report.Header {
+	const newest = 200 // heartbeats of most of a day
+	if met.ID != "" || len(list)-i > newest {
+		return met
+	}
+	h, t, err := list[i].Ends()
+	if err != nil || t.Verdict != report.Findings || t.Pending == "" || h.Root != a.root.HostPath() {
+		return met
+	}
+	return h
 }
 
 // list prints what would be accepted.

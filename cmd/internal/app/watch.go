@@ -176,6 +176,7 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 			if len(w.w.Losses()) > 0 {
 				w.w.Look("/") // what nothing watches is looked at all the same
 			}
+			w.hint(w.links.elsewhere())
 			w.beat("heartbeat")
 		}
 	}

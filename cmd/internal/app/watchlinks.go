@@ -155,6 +155,17 @@ func (b *linkBook) found() (others []entry.Path) {
 	return others
 }
 
+// elsewhere returns the known names of files that have others which are not hot:
+// nobody tells what is done by those.
+func (b *linkBook) elsewhere() (names []entry.Path) {
+	for _, l := range b.by {
+		if len(l.names) < int(l.now.nlink) {
+			names = slices.AppendSeq(names, maps.Keys(l.names))
+		}
+	}
+	return names
+}
+
 // linksSettled has the other names of what a look saw looked at.
 func (w *watching) linksSettled(l *look) {
 	whole := slices.ContainsFunc(l.hints, func(h watch.Hint) bool { return h.Deep && h.Dir == "/" })

@@ -51,6 +51,9 @@ func TestLinkBook(t *testing.T) {
 	if got := fmt.Sprint(others); got != "[/d/c /d/x]" || b.wanted() {
 		t.Errorf("a search finds %s, wanted %v", got, b.wanted())
 	}
+	if got := fmt.Sprint(b.elsewhere()); got != "[/d/x]" {
+		t.Errorf("names elsewhere: %s", got)
+	}
 	if len(b.by) != 1 || len(b.at) != 1 { // x; c comes with the look that follows
 		t.Errorf("%d files, %d names are kept", len(b.by), len(b.at))
 	}
