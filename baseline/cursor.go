@@ -21,6 +21,8 @@ type cursor struct {
 	c     *bolt.Cursor
 	begun bool
 	names bool // leave value empty
+	b     byte // the bucket
+	n     int  // steps until now
 	key   []byte
 	value []byte
 	err   error
@@ -37,7 +39,7 @@ func (g *Generation) cursor(bucket byte) (c *cursor, err error) {
 	if b == nil {
 		return nil, fmt.Errorf("read baseline: %w: no bucket %q", ErrDamaged, bucket)
 	}
-	return &cursor{g: g, v: v, c: b.Cursor()}, nil
+	return &cursor{g: g, v: v, c: b.Cursor(), b: bucket}, nil
 }
 
 // next steps to the next pair; false at the end or after an error.
@@ -53,6 +55,9 @@ func (c *cursor) next() bool {
 
 // seek steps to the first pair at or behind key.
 func (c *cursor) seek(key []byte) bool {
+	if c.v.kept != nil {
+		return c.beyond(key)
+	}
 	return c.step(func() (k, v []byte) {
 		c.begun = true
 		return c.c.Seek(key)
@@ -67,6 +72,9 @@ func (c *cursor) step(move func() (k, v []byte)) bool {
 	defer guard(&c.err, "read baseline")
 	k, v := move()
 	if k == nil {
+		if c.v.kept != nil {
+			c.err = c.v.kept.step(c.b, c.n, nil, nil, true)
+		}
 		return false
 	}
 	if v == nil {
@@ -77,7 +85,11 @@ func (c *cursor) step(move func() (k, v []byte)) bool {
 	if !c.names {
 		c.value = append(c.value[:0], v...)
 	}
-	return true
+	if c.v.kept != nil {
+		c.err = c.v.kept.step(c.b, c.n, c.key, c.value, c.names)
+	}
+	c.n++
+	return c.err == nil
 }
 
 // close gives the transaction back and returns what went wrong.

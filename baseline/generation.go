@@ -28,7 +28,8 @@ type Generation struct {
 	db      *bolt.DB
 	armor   []byte // signature of the statement, nil if there is none
 	signed  Signed
-	foreign bool // it was read from an export
+	foreign bool  // it was read from an export
+	kept    *kept // nil: a Keeper does not hold it
 
 	mu   sync.Mutex
 	free []*view // idle read transactions
@@ -45,10 +46,14 @@ type view struct {
 	tx   *bolt.Tx
 	dirs *bolt.Bucket
 	key  []byte
+	kept *kept // of the generation
 }
 
 // Close releases the file. Nothing that came from g's map may be used after.
 func (g *Generation) Close() error {
+	if g.kept != nil {
+		return nil // see Keeper
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, v := range g.all {
@@ -129,6 +134,7 @@ func (g *Generation) view() (*view, error) {
 	if n := len(g.free); n > 0 {
 		v := g.free[n-1]
 		g.free = g.free[:n-1]
+		v.kept = g.kept
 		return v, nil
 	}
 	if g.db == nil {
@@ -143,7 +149,7 @@ func (g *Generation) view() (*view, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read baseline: %w: %w", ErrDamaged, err)
 	}
-	v := &view{tx: tx}
+	v := &view{tx: tx, kept: g.kept}
 	g.all = append(g.all, v)
 	if v.dirs = tx.Bucket([]byte{bucketDirs}); v.dirs == nil {
 		return nil, fmt.Errorf("read baseline: %w: no directories", ErrDamaged)
@@ -157,13 +163,19 @@ func (g *Generation) done(v *view) {
 	g.mu.Unlock()
 }
 
-// get returns a stored part, in the map.
+// get returns a stored part, in the map or, where that was verified a while ago, as
+// a copy that is held against what it was.
 func (v *view) get(dirKey []byte, part uint32) []byte {
-	if part > 0 && bytes.Contains(dirKey, []byte{0, 0}) {
-		return v.dirs.Get(dirKey)
+	key := dirKey
+	if part == 0 || !bytes.Contains(dirKey, []byte{0, 0}) {
+		v.key = appendPartKey(v.key[:0], dirKey, part)
+		key = v.key
 	}
-	v.key = appendPartKey(v.key[:0], dirKey, part)
-	return v.dirs.Get(v.key)
+	stored := v.dirs.Get(key)
+	if v.kept != nil {
+		return v.kept.value(bucketDirs, key, stored)
+	}
+	return stored
 }
 
 // Rows returns the stored rows of one kind in key order.

@@ -102,6 +102,7 @@ type check struct {
 	sets     map[string]bool
 	limit    []entry.Path
 	gen      *baseline.Generation
+	keep     *baseline.Keeper // of who looks often, else nil
 	base     *policy.Policy
 	scope    *scope
 	paper    *paper

@@ -18,7 +18,9 @@ func (c *check) open(ctx context.Context) (err error) {
 	if c.distrust != nil {
 		return c.distrust
 	}
-	if c.o.Baseline != "" {
+	if c.keep != nil {
+		c.gen, err = c.keep.Open(ctx, c.store)
+	} else if c.o.Baseline != "" {
 		if c.gen, err = baseline.OpenExport(ctx, os.TempDir(), c.o.Baseline); errors.Is(err, fs.ErrNotExist) {
 			err = usageError("--baseline: %w", err)
 		}

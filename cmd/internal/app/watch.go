@@ -42,6 +42,7 @@ type watching struct {
 	w      *watch.Watcher
 	store  *baseline.Store
 	gen    uint64
+	keep   baseline.Keeper
 	gaps   *pathSet      // that were told
 	mine   digest.Digest // the pending set of the last report
 	links  *linkBook
@@ -75,6 +76,7 @@ func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer lock.Unlock()
+	defer w.keep.Close()
 	w.w, err = watch.New(s.root.HostPath(), sc.eff, watch.Options{Own: sc.own, Backend: watch.Kind(o.Backend)})
 	switch {
 	case errors.Is(err, watch.ErrFanotify):
@@ -112,7 +114,7 @@ func (w *watching) begin(ctx context.Context, s *session) (lock *baseline.Lock, 
 
 // inForce puts the baseline's policy and the present one in force.
 func (w *watching) inForce(ctx context.Context, s *session) (*scope, error) {
-	c := &check{session: s, gaps: &gapList{}}
+	c := &check{session: s, keep: &w.keep, gaps: &gapList{}}
 	if err := c.options(); err != nil {
 		return nil, err
 	}
@@ -177,6 +179,9 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 				w.w.Look("/") // what nothing watches is looked at all the same
 			}
 			w.hint(w.links.elsewhere())
+			if err := guarded("baseline", func() error { return w.verify(ctx) }); err != nil {
+				w.w.Look("/") // whose report says what is wrong
+			}
 			w.beat("heartbeat")
 		}
 	}
@@ -235,8 +240,9 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	}
 	defer s.close()
 	none := time.Duration(0)
-	c := &check{session: s, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
-		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, pulse: w.notify.pulse, logs: &w.logs, links: w.links}}
+	defer w.keep.Rest()
+	c := &check{session: s, keep: &w.keep, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
+		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, links: w.links, pulse: w.notify.pulse, logs: &w.logs}}
 	if err := c.options(); err != nil {
 		return err
 	}

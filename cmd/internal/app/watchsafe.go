@@ -42,3 +42,17 @@ func (w *watching) tryBatch(ctx context.Context, b watch.Batch) (time.Duration, 
 	}
 	return retryLook, nil
 }
+
+// verify reads the baseline whole again, now and then: between, what it keeps open is
+// held against what it was.
+func (w *watching) verify(ctx context.Context) error {
+	s, err := open(w.env)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer w.keep.Rest()
+	_ = w.keep.Close() // what cannot be closed is not used again
+	_, err = w.keep.Open(ctx, s.store)
+	return err
+}
