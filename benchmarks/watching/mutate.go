@@ -24,7 +24,7 @@ type writer struct {
 // step makes one change.
 func (w *writer) step() {
 	ways := []func() error{
-		w.create, w.create, w.write, w.write, w.appendTo, w.appendTo, w.rename, w.rename, w.remove, w.remove,
+		w.create, w.create, w.create, w.create, w.mkdir, w.mkdir, w.write, w.write, w.appendTo, w.appendTo, w.rename, w.rename, w.remove, w.remove,
 		w.chmod, w.chmod, w.mkdir, w.mkdir, w.moveDir, w.removeAll, w.symlink, w.save,
 	}
 	if w.hard {

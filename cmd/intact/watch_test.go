@@ -23,6 +23,7 @@ import (
 //	seenmany N RULE DIR  wait for findings of that rule about N paths below DIR, and no others
 //	noted TEXT           wait for a report with a note that has TEXT, and no finding
 //	reload               send SIGHUP, and wait until it has worked
+//	ended CODE           wait until it ends by itself
 //	unwatch TERM|INT     end it; nothing may be left that no seen took
 //
 // What seen, seenmany and noted took is in stdout.
@@ -112,6 +113,7 @@ func watchCommands() map[string]func(*testscript.TestScript, []string) {
 			ts.Check(w.cmd.Process.Signal(syscall.SIGHUP))
 			w.says(ts, "reloaded\n")
 		},
+		"ended":   func(ts *testscript.TestScript, args []string) { all.of(ts).endedBy(ts, args) },
 		"unwatch": func(ts *testscript.TestScript, args []string) { all.of(ts).end(ts, args) },
 	}
 }
@@ -244,6 +246,21 @@ func (w *watcher) noted(ts *testscript.TestScript, args []string) {
 		}
 		return slices.ContainsFunc(list, func(r record) bool { return r.Type == "note" && strings.Contains(r.Text, args[0]) })
 	})
+}
+
+func (w *watcher) endedBy(ts *testscript.TestScript, args []string) {
+	select {
+	case <-w.ended:
+	case <-time.After(watchPatience):
+		ts.Fatalf("it does not end")
+	}
+	errs, _ := w.errs.all()
+	fmt.Fprint(ts.Stderr(), errs)
+	out, _ := w.out.take()
+	fmt.Fprint(ts.Stdout(), out)
+	if got := fmt.Sprint(w.cmd.ProcessState.ExitCode()); got != args[0] {
+		ts.Fatalf("it ended with %s, want %s: %s", got, args[0], errs)
+	}
 }
 
 func (w *watcher) end(ts *testscript.TestScript, args []string) {
