@@ -15,10 +15,11 @@ TESTFLAGS    ?=
 TEST_TIMEOUT ?= 4m
 FUZZTIME     ?= 30s
 
-# Flags for bench and soak, and for gate; the commit that gate compares with
+# Flags for bench and soak, for gate and for the soak of the watcher; the commit that gate compares with
 # (empty: where this branch left main).
 BENCHFLAGS   ?=
 GATEFLAGS    ?=
+WATCHFLAGS   ?=
 BASE         ?=
 
 # A tool for developers, not a dependency of the program: its version is pinned
@@ -94,7 +95,9 @@ gate: ## fail where init or check of small takes a tenth more CPU time than at B
 	$(GO) run ./benchmarks/cmd/bench gate $(if $(BASE),-base '$(BASE)') $(GATEFLAGS)
 
 # The tree takes 40 GB of disk and ten million inodes; it is kept.
-soak: build ## ten million files, then every fuzz target for 5 minutes (hours)
+soak: build ## 15 minutes of a watcher, ten million files, then every fuzz target for 5 minutes (hours)
+	$(GO) run ./benchmarks/cmd/watch soak -hard=false -beside 1m $(WATCHFLAGS)
+	$(GO) run ./benchmarks/cmd/watch soak -for 5m -pace 2ms -beside 1m $(WATCHFLAGS)
 	$(GO) run ./benchmarks/cmd/bench -trees none -cold-trees none -changed huge -peers none -runs 1 -peer-timeout 2h $(BENCHFLAGS)
 	GO='$(GO)' .ci/fuzz 5m ./...
 

@@ -69,8 +69,8 @@ func (t *told) counts() (findings, degraded int64) {
 	return t.findings, t.degraded
 }
 
-// tookCheck counts what a check told beside the watcher, which then does not tell it.
-func (t *told) tookCheck(report []byte) error {
+// tookStored counts what a stored report told, which the watcher then does not tell.
+func (t *told) tookStored(report []byte) error {
 	for l, err := range linesOf(report) {
 		if err != nil {
 			return err

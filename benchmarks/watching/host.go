@@ -175,7 +175,7 @@ func (w *Watcher) read(out io.Reader, tell func(*Line)) error {
 	in := bufio.NewReaderSize(out, 1<<16)
 	for {
 		text, err := in.ReadBytes('\n')
-		if err == io.EOF {
+		if err == io.EOF { // a line that was begun is one of who was killed
 			return nil
 		}
 		if err != nil {
@@ -204,6 +204,12 @@ func (w *Watcher) Reports() int {
 
 // Said is what it wrote to stderr.
 func (w *Watcher) Said() string { return w.errs.String() }
+
+// kill ends it as a lack of memory does.
+func (w *Watcher) kill() {
+	_ = w.cmd.Process.Kill() // it may have ended
+	<-w.ended
+}
 
 // Stop ends it as an administrator does.
 func (w *Watcher) Stop() error {

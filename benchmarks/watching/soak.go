@@ -23,10 +23,12 @@ type SoakOptions struct {
 	Pace    time.Duration // between two changes of a writer; 0: full speed
 	Bind    bool          // bind mounts too, as root
 	Hard    bool          // hard links too
-	Beside  time.Duration // a check runs so often beside, and once its changes are accepted; 0: never
-	Quiet   time.Duration // how long nothing may happen until it has settled; 0: 3 s
-	Most    time.Duration // how long that may take; 0: 3 minutes
-	Log     func(format string, args ...any)
+	// Beside is how often a check runs beside; the changes of the second one are
+	// accepted, and behind the third one the watcher is killed and started again. 0: never.
+	Beside time.Duration
+	Quiet  time.Duration // how long nothing may happen until it has settled; 0: 3 s
+	Most   time.Duration // how long that may take; 0: 3 minutes
+	Log    func(format string, args ...any)
 }
 
 // SoakResult is what Soak saw.
@@ -81,16 +83,28 @@ func Soak(ctx context.Context, h *Host, o SoakOptions) (r SoakResult, err error)
 	if err != nil {
 		return r, err
 	}
-	defer w.kill()
+	defer func() { w.kill() }()
 	done.Store(0)
 	r.Checks, err = run(ctx, list, o, func(turn int) error {
 		o.Log("%d changes, %d reports, %d paths told", done.Load(), w.Reports(), told.size())
 		report, err := h.run(ctx, 1, "check", "--format", "json")
-		if err := firstOf(err, told.tookCheck(report)); err != nil || turn != 2 {
+		if err := firstOf(err, told.tookStored(report)); err != nil {
 			return err
 		}
-		told.accept()
-		_, err = h.run(ctx, 0, "accept", "--all", "--reason", "in the middle")
+		switch turn {
+		case 2:
+			told.accept()
+			_, err = h.run(ctx, 0, "accept", "--all", "--reason", "in the middle")
+		case 3:
+			r.Reports, r.CPU = w.Reports(), w.CPU()
+			w.kill()
+			if report, err = h.run(ctx, 0, "report", "show", "--format", "json"); err == nil {
+				err = told.tookStored(report) // it may have been stored and not printed
+			}
+			if err == nil {
+				w, err = h.Watch(ctx, told.take)
+			}
+		}
 		return err
 	})
 	if err != nil {
@@ -105,7 +119,7 @@ func Soak(ctx context.Context, h *Host, o SoakOptions) (r SoakResult, err error)
 		return r, err
 	}
 	r.Settled = time.Since(begin) - o.Quiet
-	r.Reports, r.CPU = w.Reports(), w.CPU()
+	r.Reports, r.CPU = r.Reports+w.Reports(), r.CPU+w.CPU()
 	_, r.Memory = w.Memory()
 	r.Findings, r.Degraded = told.counts()
 	r.Pending, r.Wrong, err = h.compare(ctx, told)
@@ -113,12 +127,6 @@ func Soak(ctx context.Context, h *Host, o SoakOptions) (r SoakResult, err error)
 		return r, err
 	}
 	return r, w.Stop()
-}
-
-// kill ends what an error left running.
-func (w *Watcher) kill() {
-	_ = w.cmd.Process.Kill() // it has ended where all is well
-	<-w.ended
 }
 
 // run lets the writers write until the time is over, and beside them does what is

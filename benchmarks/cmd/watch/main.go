@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.DurationVar(&o.soak.Pace, "pace", 0, "soak: pause between two changes of a writer")
 	f.BoolVar(&o.soak.Bind, "bind", os.Geteuid() == 0, "soak: bind mounts too")
 	f.BoolVar(&o.soak.Hard, "hard", true, "soak: hard links too")
-	f.DurationVar(&o.soak.Beside, "beside", 20*time.Second, "soak: a check runs so often, the second is accepted; 0: never")
+	f.DurationVar(&o.soak.Beside, "beside", 20*time.Second, "soak: a check runs so often, the second is accepted, behind the third the watcher is killed; 0: never")
 	f.IntVar(&o.rate, "rate", 100, "latency: changes a second")
 	f.IntVar(&o.files, "files", 100_000, "burst")
 	f.IntVar(&o.dirs, "dirs", 0, "burst, idle: directories; 0: 100, 50000")
