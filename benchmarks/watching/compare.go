@@ -98,8 +98,12 @@ func words(l *Line) string {
 	if l.Change == "removed" {
 		return gone
 	}
+	var list []Attribute
+	if err := json.Unmarshal(l.Attributes, &list); err != nil && len(l.Attributes) > 0 {
+		return err.Error()
+	}
 	var out []string
-	for _, a := range l.Attributes {
+	for _, a := range list {
 		if a.New != nil {
 			out = append(out, a.Name+"="+*a.New)
 		}

@@ -87,13 +87,13 @@ type Line struct {
 		Path string `json:"path"`
 		B64  []byte `json:"path_b64"`
 	} `json:"subject"`
-	Change     string      `json:"change"`
-	From       string      `json:"from"`
-	Attributes []Attribute `json:"attributes"`
-	Links      []string    `json:"links"` // other names of the file, for which this stands
-	Text       string      `json:"text"`
-	Pending    string      `json:"pending"`
-	Complete   bool        `json:"complete"`
+	Change     string          `json:"change"`
+	From       string          `json:"from"`
+	Attributes json.RawMessage `json:"attributes"` // of a finding: a list of Attribute
+	Links      []string        `json:"links"`      // other names of the file, for which this stands
+	Text       string          `json:"text"`
+	Pending    string          `json:"pending"`
+	Complete   bool            `json:"complete"`
 }
 
 // Attribute is one attribute of a finding.
@@ -159,6 +159,9 @@ func (h *Host) Watch(ctx context.Context, tell func(*Line)) (*Watcher, error) {
 	go func() {
 		defer close(w.ended)
 		err := w.read(out, tell)
+		if err != nil {
+			_ = w.cmd.Process.Kill() // it would wait for who reads
+		}
 		w.err = errors.Join(err, w.cmd.Wait())
 	}()
 	for !strings.Contains(w.errs.String(), "ready\n") {

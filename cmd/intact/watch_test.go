@@ -22,6 +22,7 @@ import (
 //	seen WANT…           wait for reports with these findings; no others may be in them
 //	seenmany N RULE DIR  wait for findings of that rule about N paths below DIR, and no others
 //	noted TEXT           wait for a report with a note that has TEXT, and no finding
+//	told TEXT            wait until stderr has TEXT
 //	reload               send SIGHUP, and wait until it has worked
 //	ended CODE           wait until it ends by itself
 //	unwatch TERM|INT     end it; nothing may be left that no seen took
@@ -108,6 +109,7 @@ func watchCommands() map[string]func(*testscript.TestScript, []string) {
 		"seen":     func(ts *testscript.TestScript, args []string) { all.of(ts).seen(ts, args) },
 		"seenmany": func(ts *testscript.TestScript, args []string) { all.of(ts).seenMany(ts, args) },
 		"noted":    func(ts *testscript.TestScript, args []string) { all.of(ts).noted(ts, args) },
+		"told":     func(ts *testscript.TestScript, args []string) { all.of(ts).says(ts, args[0]) },
 		"reload": func(ts *testscript.TestScript, _ []string) {
 			w := all.of(ts)
 			ts.Check(w.cmd.Process.Signal(syscall.SIGHUP))

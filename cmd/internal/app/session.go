@@ -38,6 +38,7 @@ type session struct {
 	binary *digest.Digest // of the running binary, nil until asked for
 	places int            // GOMAXPROCS before spread, 0: as it is
 	steady bool           // GOMAXPROCS is left as it is: this process does more than one scan
+	early  bool           // the lock is given back before a report is shown: nobody waits for who reads it
 
 	patience time.Duration // with looks of a watcher; 0: longLook
 
@@ -114,12 +115,17 @@ func (s *session) remark(notes ...string) { s.remarked = append(s.remarked, note
 
 func (s *session) close() {
 	s.gather()
+	s.unlock()
+	if s.root != nil {
+		s.root.Close()
+	}
+}
+
+func (s *session) unlock() {
 	if s.lock != nil {
 		// The descriptor is closed with the process in any case.
 		_ = s.lock.Unlock()
-	}
-	if s.root != nil {
-		s.root.Close()
+		s.lock = nil
 	}
 }
 

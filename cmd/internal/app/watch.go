@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"intact/baseline"
 	"intact/report"
 	"intact/scanner/digest"
+	"intact/scanner/policy"
 	"intact/scanner/watch"
 )
 
@@ -37,18 +39,19 @@ type WatchOptions struct {
 
 // watching is one run of Watch.
 type watching struct {
-	env    *Env
-	o      WatchOptions
-	w      *watch.Watcher
-	store  *baseline.Store
-	gen    uint64
-	keep   baseline.Keeper
-	gaps   *pathSet      // that were told
-	mine   digest.Digest // the pending set of the last report
-	links  *linkBook
-	notify notifier
-	logs   logMemory
-	told   string // the state of the watches, as it was last written down
+	env     *Env
+	o       WatchOptions
+	w       *watch.Watcher
+	store   *baseline.Store
+	gen     uint64
+	keep    baseline.Keeper
+	aliases []policy.Alias // that the policy in force follows
+	gaps    *pathSet       // that were told
+	mine    digest.Digest  // the pending set of the last report
+	links   *linkBook
+	notify  notifier
+	logs    logMemory
+	told    string // the state of the watches, as it was last written down
 
 	failing string // why the last look failed, unescaped; "": it did not
 }
@@ -122,7 +125,7 @@ func (w *watching) inForce(ctx context.Context, s *session) (*scope, error) {
 		return nil, err
 	}
 	defer c.gen.Close()
-	w.gen = c.gen.Statement().Generation
+	w.gen, w.aliases = c.gen.Statement().Generation, c.scope.all
 	if start := c.scope.eff.Start(); !start.Hot() {
 		return nil, usageError("the policy has no hot path: mark some with hot: true")
 	}
@@ -212,7 +215,7 @@ func (w *watching) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.steady = true
+	s.steady, s.early = true, true
 	for {
 		err := s.acquire(watchCommand)
 		if _, held := errors.AsType[*baseline.LockedError](err); !held {
@@ -280,8 +283,9 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 		}
 		w.mine, w.told = c.saved, fmt.Sprint(state)
 	}
-	if n := c.gen.Statement().Generation; n != w.gen { // accepted meanwhile
-		w.gen = n
+	// Something was accepted meanwhile, or a path of the policy leads elsewhere.
+	if n := c.gen.Statement().Generation; n != w.gen || !slices.Equal(c.scope.all, w.aliases) {
+		w.gen, w.aliases = n, c.scope.all
 		w.w.SetPolicy(c.scope.eff)
 	}
 	return nil

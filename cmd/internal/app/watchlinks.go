@@ -196,9 +196,9 @@ func (w *watching) searchLinks(ctx context.Context) error {
 	}
 	defer s.close()
 	s.steady = true
-	gen := w.gen
+	gen, aliases := w.gen, w.aliases
 	sc, err := w.inForce(ctx, s)
-	w.gen = gen // that another one is in force is for others to notice
+	w.gen, w.aliases = gen, aliases // that others are in force is for a look to notice
 	if err != nil {
 		return err
 	}

@@ -182,6 +182,9 @@ func (p *paper) end(t report.Trailer, o Output) error {
 		}
 		src, o.stored = p.draft.File, stored.Path
 	}
+	if p.s.early {
+		p.s.unlock()
+	}
 	if o.Silent || p.s.env.Quiet && t.Exit == ExitClean && o.File == "" {
 		return nil
 	}
