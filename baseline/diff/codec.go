@@ -96,8 +96,8 @@ func DecodeChange(b []byte) (*Change, error) {
 	return c, nil
 }
 
-// decodeHead reads all but the entries, which are nil.
-func decodeHead(b []byte) (*Change, error) {
+// DecodeHead reads all but the entries, which are nil. It keeps nothing of b.
+func DecodeHead(b []byte) (*Change, error) {
 	d := decoder{b: b}
 	c, _ := d.head()
 	if d.bad {
@@ -107,19 +107,28 @@ func decodeHead(b []byte) (*Change, error) {
 }
 
 // Tied returns the other paths that an encoded change speaks of: the old one of a
-// rename, and the name that stands for it. What changes at one of them concerns the
-// change too. Errors wrap ErrEncoding.
+// rename, and the name that stands for it; where there is none, path is empty too. What
+// changes at one of them concerns the change. Errors wrap ErrEncoding.
 func Tied(b []byte) (path entry.Path, others []entry.Path, err error) {
-	c, err := decodeHead(b)
-	if err != nil {
-		return "", nil, err
+	d := decoder{b: b}
+	own := d.take(d.uint())
+	d.take(2)
+	from := d.take(d.uint())
+	for range 3 {
+		d.uint()
 	}
-	for _, p := range [...]entry.Path{c.From, c.LinkOf} {
-		if p != "" {
-			others = append(others, p)
+	d.take(d.uint())
+	d.uint()
+	link := d.take(d.uint())
+	if d.bad {
+		return "", nil, fmt.Errorf("%w: %d bytes", ErrEncoding, len(b))
+	}
+	for _, p := range [...][]byte{from, link} {
+		if len(p) > 0 {
+			path, others = entry.Path(own), append(others, entry.Path(p))
 		}
 	}
-	return c.Path, others, nil
+	return path, others, nil
 }
 
 // head reads what stands before the entries.

@@ -148,7 +148,7 @@ func (s *Spool) record(b []byte) error {
 	path, kind := kindOf(b)
 	count := int64(0)
 	if kind == Unverified {
-		c, err := decodeHead(b)
+		c, err := DecodeHead(b)
 		if err != nil {
 			return err
 		}

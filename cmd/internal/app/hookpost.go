@@ -65,7 +65,7 @@ func (h *hook) post(ctx context.Context) error {
 		return err
 	}
 	var locked *baseline.LockedError
-	h.patience = lookRest // the package manager waits
+	h.patience = 2 * lookRest // the package manager waits
 	if err := h.acquire("packages hook post"); errors.As(err, &locked) {
 		h.line("%s: %v: the next check looks at it", packagesWords(closed), err)
 		return nil

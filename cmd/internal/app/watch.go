@@ -23,7 +23,7 @@ const (
 	lookPatience = 30 * time.Second      // how long a heartbeat waits for the lock
 	longLook     = 10 * time.Minute      // how long others wait for a look: the first may have much to read
 	lookPause    = 4 * lookPoll          // behind a look, so that others get the lock
-	lookRest     = 2 * time.Second       // the pause is as long as the look was, up to this
+	lookRest     = time.Second           // the pause is as long as the look was, up to this
 	retryLook    = 5 * time.Second       // behind one that failed
 	beatEvery    = 5 * time.Minute       // a report says that the watcher is there
 	glanceEvery  = 2 * time.Second       // at the baseline: is there another?

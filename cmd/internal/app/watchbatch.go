@@ -49,7 +49,7 @@ type carried struct {
 	next func() (baseline.EncodedChange, error, bool)
 	stop func()
 	cur  baseline.EncodedChange
-	of   *diff.Change // cur, decoded; nil: no more
+	of   *diff.Change // cur without its entries; nil: no more
 }
 
 func (k *carried) advance() (err error) {
@@ -58,7 +58,7 @@ func (k *carried) advance() (err error) {
 		k.of = nil
 		return err
 	}
-	k.of, err = diff.DecodeChange(bytes.Clone(k.cur.Bytes))
+	k.of, err = diff.DecodeHead(k.cur.Bytes)
 	return err
 }
 
