@@ -46,7 +46,8 @@ var edges = map[string][]string{
 	"baseline":           {"scanner", "scanner/entry", "scanner/digest", "baseline/diff", "baseline/statement", "baseline/seal", "baseline/ledger"},
 
 	"rules":                {"baseline/diff", "scanner/entry"},
-	"rules/integrity":      {"rules", "rules/logs", "baseline/diff", "scanner/entry"},
+	"rules/integrity":      {"rules", "rules/logs", "rules/mass", "baseline/diff", "scanner/entry"},
+	"rules/mass":           {"baseline/diff", "scanner/entry", "scanner/digest"},
 	"rules/logs":           {"baseline/ledger", "scanner/entry", "scanner/digest", "scanner/journal"},
 	"rules/facts":          {"rules", "scanner/dirfd", "scanner/entry"},
 	"rules/facts/facttest": {"rules/facts", "scanner/dirfd"},
@@ -96,7 +97,7 @@ var edges = map[string][]string{
 	"cmd/internal/app": {
 		"cmd/internal/config", "cmd/internal/app/review", "report", "rules", "rules/integrity",
 		"rules/facts", "rules/facts/accounts", "rules/facts/anchors", "rules/facts/firewall", "rules/facts/guards", "rules/facts/kernel", "rules/facts/osupdates", "rules/facts/pam", "rules/facts/preload", "rules/facts/sockets", "rules/facts/sshd", "rules/facts/sudo", "rules/facts/units", "rules/facts/web", "rules/posture",
-		"rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/transaction", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/hashlist", "rules/packages", "rules/expect", "rules/updates", "rules/derived", "rules/drift", "rules/logs",
+		"rules/pkgdb", "rules/pkgdb/deb", "rules/pkgdb/manifest", "rules/pkgdb/transaction", "rules/pkgdb/deb822", "rules/pkgdb/pgp", "rules/hashlist", "rules/packages", "rules/expect", "rules/updates", "rules/derived", "rules/drift", "rules/logs", "rules/mass",
 		"baseline", "baseline/diff", "baseline/statement", "baseline/seal", "baseline/ledger",
 		"scanner", "scanner/actor", "scanner/entry", "scanner/digest", "scanner/policy", "scanner/dirfd", "scanner/strict", "scanner/unpack", "scanner/watch", "scanner/journal",
 	},

@@ -40,6 +40,7 @@ const (
 	ruleDevice     = "fim.device-node"
 	ruleRegained   = "fim.regained"
 	ruleTwoViews   = "fim.two-views"
+	ruleMass       = "fim.mass-encryption"
 	ruleLost       = "coverage.lost"
 )
 
@@ -75,6 +76,7 @@ var table = [...]Rule{
 	{ruleDevice, "a device node outside /dev", "it reaches a disk or memory past all file permissions", rules.High, []string{"T1006"}},
 	{ruleRegained, "readable again", "a known gap is verified from now on", rules.Info, nil},
 	{ruleTwoViews, "the disk holds other bytes than the system shows", "who writes to the block device below a mounted file system plants what the next boot reads and nobody sees before", rules.Critical, []string{"T1006", "T1014"}},
+	{ruleMass, "many files became random bytes at once", "ransomware and wipers turn text and documents into what nobody can read; stop it before it has them all", rules.Critical, []string{"T1486"}},
 	{ruleLost, "no longer verified", "it was verified in the baseline and could not be read now: anything may have happened to it", rules.Medium, []string{"T1685"}},
 }
 

@@ -89,6 +89,7 @@ type accept struct {
 	left     *pathSet // changes that stay pending
 	self     *pathSet // paths with a row about intact itself, empty where --path or a review selects
 	selfLeft *pathSet // of these: what was selected and stays pending all the same
+	mass     encrypting
 	stale    *stale   // what --rebase drops, nil without
 	stays    []string // why, for people
 
@@ -143,6 +144,9 @@ func (a *accept) run(ctx context.Context) (Outcome, error) {
 	}
 	defer a.set.Close()
 	if err := a.believed(ctx); err != nil {
+		return Outcome{}, err
+	}
+	if err := a.findMass(); err != nil {
 		return Outcome{}, err
 	}
 	if a.ask {

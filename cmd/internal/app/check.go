@@ -131,6 +131,7 @@ type check struct {
 	saved    digest.Digest // the pending set
 	windows  windowMarks
 	counted  report.Counts
+	mass     massSense
 	watch    *look            // nil: this is no look of a watcher
 	update   []entry.Path     // what a package manager touched; nil: this is no proposal
 	upgrades []updates.Update // that explained changes

@@ -87,6 +87,7 @@ func (a *accept) judge(ctx context.Context, changes iter.Seq2[*diff.Change, erro
 	in := rules.Input{Changes: changes, Explain: recorded{a}, Floor: floor}
 	return integrity.New(integrity.Options{}).Judge(ctx, in, func(f rules.Finding) error {
 		if f.Diff != nil {
+			a.mass.raise(&f)
 			f.Explain(a.said)
 		}
 		return emit(f)

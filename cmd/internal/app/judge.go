@@ -36,6 +36,9 @@ func (c *check) judge(ctx context.Context) error {
 	if err := c.judgeRules(ctx); err != nil {
 		return err
 	}
+	if err := c.senseMass(ctx); err != nil {
+		return err
+	}
 	if err := c.tell(ctx); err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (c *check) judge(ctx context.Context) error {
 func (c *check) allTold() error {
 	d := c.result.Counts()
 	changes := d.All() - d.Folded - d.Linked
-	told := c.paper.w.Tally().Total() + c.ruled.borne - int64(len(c.look.found())+c.logs.emitted())
+	told := c.paper.w.Tally().Total() + c.ruled.borne - int64(len(c.look.found())+c.logs.emitted()+c.mass.told)
 	if c.watch != nil {
 		told += c.watch.known
 	}

@@ -226,9 +226,12 @@ func (c *check) rewrite() func(*diff.Change) error {
 }
 
 // emitBeside emits the findings about files that are no changes, in the order of
-// those that are: see emitViews and emitLogs.
+// those that are: see emitViews, emitLogs and emitMass.
 func (c *check) emitBeside(p entry.Path) error {
 	if err := c.emitLogs(p); err != nil {
+		return err
+	}
+	if err := c.emitMass(p); err != nil {
 		return err
 	}
 	return c.emitViews(p)

@@ -14,6 +14,7 @@ import (
 	"intact/baseline/diff"
 	"intact/report"
 	"intact/rules"
+	"intact/rules/integrity"
 	"intact/scanner/digest"
 	"intact/scanner/entry"
 )
@@ -187,7 +188,7 @@ func (p *pendingJudge) close() {
 // that have no row.
 func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	list := slices.Concat(c.rows, c.ruled.rows)
-	for _, f := range slices.Concat(c.drift, c.trusts, c.pkgs, c.facts.lost, c.look.found()) {
+	for _, f := range slices.Concat(c.drift, c.trusts, c.pkgs, c.facts.lost, c.look.found(), c.mass.found) {
 		if f.Rule == "trust.self" || f.Subject.Kind == rowPackage && f.Rule != "pkg.unreadable" {
 			continue // it has a row
 		}
@@ -196,6 +197,9 @@ func (c *check) pendingRows(now time.Time) []baseline.PendingRow {
 	out := c.unlooked()
 	for _, r := range list {
 		since, ok := c.pending.rows[rowID(r)]
+		if dir, is := massDir(&r); is {
+			since, ok = c.massSince(dir)
+		}
 		if !ok {
 			since = now
 		}
@@ -213,6 +217,9 @@ func findingKey(f *rules.Finding) []byte {
 func (c *check) since(f *rules.Finding) (time.Time, bool) {
 	if f.Diff != nil {
 		return c.seen, c.seenBefore
+	}
+	if f.Rule == integrity.RuleMass {
+		return c.massSince(entry.Path(f.Subject.Path))
 	}
 	if t, ok := c.ruled.seen[ruleSubject(f)]; ok {
 		return t, true

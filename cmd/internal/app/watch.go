@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"intact/baseline"
+	"intact/rules/mass"
 	"intact/scanner/digest"
 	"intact/scanner/policy"
 	"intact/scanner/watch"
@@ -48,6 +49,7 @@ type watching struct {
 	gaps    *pathSet       // that were told
 	mine    digest.Digest  // the pending set of the last report
 	links   *linkBook
+	mass    *mass.Burst
 	notify  notifier
 	logs    logMemory
 	told    string // the state of the watches, as it was last written down
@@ -65,7 +67,7 @@ func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
 	default:
 		return Outcome{}, usageError("--backend: want inotify, fanotify or auto, not %q", o.Backend)
 	}
-	w := &watching{env: e, o: o, gaps: newPathSet(), links: newLinkBook(), told: fmt.Sprint([]string(nil))}
+	w := &watching{env: e, o: o, gaps: newPathSet(), links: newLinkBook(), mass: mass.NewBurst(mass.Window), told: fmt.Sprint([]string(nil))}
 	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
@@ -244,7 +246,7 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 	none := time.Duration(0)
 	defer w.keep.Rest()
 	c := &check{session: s, keep: &w.keep, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
-		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, links: w.links, pulse: w.notify.pulse, logs: &w.logs}}
+		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, links: w.links, mass: w.mass, pulse: w.notify.pulse, logs: &w.logs}}
 	if err := c.options(); err != nil {
 		return err
 	}
@@ -279,6 +281,9 @@ func (w *watching) batch(ctx context.Context, b watch.Batch) error {
 			if err := s.store.DropPending(w.mine); err != nil {
 				s.env.warn("%v", err)
 			}
+		}
+		if len(c.mass.found) > 0 {
+			w.mass.Told(c.mass.verdict)
 		}
 		w.mine, w.told = c.saved, fmt.Sprint(state)
 	}

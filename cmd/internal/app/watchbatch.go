@@ -12,6 +12,7 @@ import (
 	"intact/baseline"
 	"intact/baseline/diff"
 	"intact/rules"
+	"intact/rules/mass"
 	"intact/scanner/actor"
 	"intact/scanner/entry"
 	"intact/scanner/policy"
@@ -28,8 +29,9 @@ var watchSets = []string{"integrity", "mounts", "packages"}
 type look struct {
 	hints  []watch.Hint
 	who    func(entry.Path) (list []actor.Actor, more bool)
-	tells  bool     // a report is written in any case
-	gaps   *pathSet // that were told before, owned by the watcher
+	tells  bool        // a report is written in any case
+	gaps   *pathSet    // that were told before, owned by the watcher
+	mass   *mass.Burst // likewise
 	parts  *entry.Parts
 	carry  carried
 	before int // changes at the places that were pending
@@ -181,7 +183,7 @@ func (c *check) commitLook(ctx context.Context, w *baseline.PendingWriter) error
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
+	for _, r := range append(rows, c.massRows(rows, c.paper.head.Started)...) {
 		if r.Explained != nil {
 			if err := w.Explain(r.Explained); err != nil {
 				return err
