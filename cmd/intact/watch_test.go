@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -25,6 +26,7 @@ import (
 //	told TEXT            wait until stderr has TEXT
 //	reload               send SIGHUP, and wait until it has worked
 //	ended CODE           wait until it ends by itself
+//	seenmass DIR HOST    see encrypt_test.go
 //	unwatch TERM|INT     end it; nothing may be left that no seen took
 //
 // What seen, seenmany and noted took is in stdout.
@@ -93,7 +95,7 @@ type watchers struct {
 
 func watchCommands() map[string]func(*testscript.TestScript, []string) {
 	all := &watchers{by: map[*testscript.TestScript]*watcher{}}
-	return map[string]func(*testscript.TestScript, []string){
+	own := map[string]func(*testscript.TestScript, []string){
 		"watch": func(ts *testscript.TestScript, args []string) {
 			all.start(ts, intactCmd(ts, append([]string{"watch", "--format=json"}, args...)))
 		},
@@ -108,6 +110,7 @@ func watchCommands() map[string]func(*testscript.TestScript, []string) {
 		},
 		"seen":     func(ts *testscript.TestScript, args []string) { all.of(ts).seen(ts, args) },
 		"seenmany": func(ts *testscript.TestScript, args []string) { all.of(ts).seenMany(ts, args) },
+		"seenmass": func(ts *testscript.TestScript, args []string) { all.of(ts).seenMass(ts, args) },
 		"noted":    func(ts *testscript.TestScript, args []string) { all.of(ts).noted(ts, args) },
 		"told":     func(ts *testscript.TestScript, args []string) { all.of(ts).says(ts, args[0]) },
 		"reload": func(ts *testscript.TestScript, _ []string) {
@@ -118,6 +121,8 @@ func watchCommands() map[string]func(*testscript.TestScript, []string) {
 		"ended":   func(ts *testscript.TestScript, args []string) { all.of(ts).endedBy(ts, args) },
 		"unwatch": func(ts *testscript.TestScript, args []string) { all.of(ts).end(ts, args) },
 	}
+	maps.Copy(own, encryptCommands())
+	return own
 }
 
 func (all *watchers) of(ts *testscript.TestScript) *watcher {
