@@ -98,7 +98,7 @@ func office(t testing.TB, n int) tree {
 	all := tree{}
 	for i := range n {
 		dir := fmt.Sprintf("/srv/share/d%d", i%5)
-		size := 1000 + i%11*2311
+		size := 1000 + i%7*1311
 		switch i / 5 % 4 {
 		case 0:
 			all[fmt.Sprintf("%s/notes%d.txt", dir, i)] = prose(i, size)

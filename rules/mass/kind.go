@@ -110,6 +110,9 @@ var magic = []struct {
 	{0, "\xcf\xfa\xed\xfe"}, {0, "\x00asm"}, {0, "SQLite format 3\x00"}, {0, "PAR1"}, {0, "\x93NUMPY"}, {0, "Obj\x01"}, {0, "QFI\xfb"},
 	{0, "KDMV"}, {0, "vhdxfile"}, {0, "\x00\x01\x00\x00\x00"}, {0, "OTTO"}, {0, "wOFF"}, {0, "wOF2"}, {0, "AC10"},
 	{0, "\x00\x01\x00\x00Standard "}, {0, "ElfFile\x00"}, {0, "\xd4\xc3\xb2\xa1"}, {0, "\xa1\xb2\xc3\xd4"}, {0, "\x0a\x0d\x0d\x0a"}, {0, "PACK"},
+	{0, "\xff\xf1"}, {0, "\xff\xf9"}, {0, "\xff\x0a"}, {0, "\x00\x00\x00\x0cJXL "}, {0, "\x00\x00\x00\x0cjP  "}, {0, "IIU\x00"}, {0, "IIRO"},
+	{0, "FUJIFILM"}, {0, "\x00\x00\x01\xba"}, {0, "\x00\x00\x01\xb3"}, {0, "\x00\x00\x00\x01"}, {0, "ARROW1"}, {0, "ORC"}, {0, "\x89HDF"},
+	{0, "\x80\x04\x95"}, {0, "BLENDER"}, {0, "MSWIM"}, {0, "hsqs"}, {0, "zPQ"}, {0, "LPKSHHRH"}, {0, "x\x01"}, {0, "x\x5e"}, {0, "x\x9c"}, {0, "x\xda"},
 	{2, "\x0d\x0a"}, // what Python compiled
 }
 

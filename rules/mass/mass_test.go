@@ -122,7 +122,7 @@ func TestEncrypted(t *testing.T) {
 	} {
 		w := world{before: files, after: sealed(t, files, c.rename, c.blocks)}
 		if c.name == "every sixteenth block" {
-			w.before = texts(120, 150<<10)
+			w.before = texts(90, 150<<10)
 			w.after = sealed(t, w.before, c.rename, c.blocks)
 		}
 		v, tell := w.look(t, NewBurst(Window), start)
@@ -170,14 +170,14 @@ func TestHarmless(t *testing.T) {
 		}
 		return all
 	}
-	jpeg := func(i int) []byte { return append([]byte("\xff\xd8\xff\xe0"), noise(i, 9000)...) }
+	jpeg := func(i int) []byte { return append([]byte("\xff\xd8\xff\xe0"), noise(i, 2000)...) }
 	random := func(n int) func(int) []byte { return func(i int) []byte { return noise(i, n) } }
 	renewed := func(n int) func(int) []byte { return func(i int) []byte { return noise(1000+i, n) } }
 	gz := func(seed int) func(int) []byte {
 		return func(i int) []byte { return packed(t, prose(seed+i, 3000)) }
 	}
-	text := func(seed int) func(int) []byte { return func(i int) []byte { return prose(seed+i, 5000) } }
-	bin := func(seed int) func(int) []byte { return func(i int) []byte { return elf(seed+i, 9000) } }
+	text := func(seed int) func(int) []byte { return func(i int) []byte { return prose(seed+i, 1500) } }
+	bin := func(seed int) func(int) []byte { return func(i int) []byte { return elf(seed+i, 1500) } }
 	logs := func(gen, ext string, content func(int) []byte) tree {
 		return many(30, "/var/log/a%d/app%d.log."+gen+ext, content)
 	}
@@ -194,12 +194,14 @@ func TestHarmless(t *testing.T) {
 			after: with(logs("1", "", text(100)), logs("2", ".gz", gz(0)), logs("3", ".gz", gz(50)))},
 		"logs compressed in their place":  {before: logs("1", "", text(0)), after: logs("1", ".gz", gz(0))},
 		"compressed by what has no magic": {before: many(90, "/srv/www%d/app%d.js", text(0)), after: many(90, "/srv/www%d/app%d.js.br", random(3000))},
+		"pictures and sound converted": {before: with(many(150, "/srv/a%d/%d.png", func(i int) []byte { return picture(t, i, 900) }), many(150, "/srv/a%d/%d.wav", func(i int) []byte { return append([]byte("RIFF"), noise(i, 900)...) })),
+			after: with(many(150, "/srv/a%d/%d.jxl", func(i int) []byte { return append([]byte("\xff\x0a"), noise(i, 900)...) }), many(150, "/srv/a%d/%d.aac", func(i int) []byte { return append([]byte("\xff\xf1"), noise(i, 900)...) }))},
 		"keys renewed": {before: with(many(90, "/etc/keys%d/k%d.key", random(2048)), many(90, "/etc/keys%d/k%d.p12", random(3048)), many(90, "/etc/keys%d/seed%d.txt", random(32))),
 			after: with(many(90, "/etc/keys%d/k%d.key", renewed(2048)), many(90, "/etc/keys%d/k%d.p12", renewed(3048)), many(90, "/etc/keys%d/seed%d.txt", renewed(32)))},
 		"certificates renewed": {before: many(90, "/etc/keys%d/c%d.pem", text(0)), after: many(90, "/etc/keys%d/c%d.pem", text(100))},
-		"blobs of a database": {before: with(many(400, "/var/lib/db/%d/%d", random(8192)), many(90, "/var/lib/db/%d/%d.sst", random(8192))),
-			after: with(many(400, "/var/lib/db/%d/%d", renewed(8192)), many(90, "/var/lib/db/%d/9%d.sst", renewed(8192)))},
-		"a backup":             {before: many(3, "/srv/dump%d/%d.sql", text(0)), after: many(1, "/srv/dump%d/%d.sql.enc", random(5<<20))},
+		"blobs of a database": {before: with(many(400, "/var/lib/db/%d/%d", random(1024)), many(90, "/var/lib/db/%d/%d.sst", random(1024))),
+			after: with(many(400, "/var/lib/db/%d/%d", renewed(1024)), many(90, "/var/lib/db/%d/9%d.sst", renewed(1024)))},
+		"a backup":             {before: many(3, "/srv/dump%d/%d.sql", text(0)), after: many(1, "/srv/dump%d/%d.sql.enc", random(1<<20))},
 		"secrets encrypted":    {before: many(400, "/srv/pass%d/%d.gpg", random(900)), after: many(400, "/srv/pass%d/%d.gpg", renewed(900))},
 		"texts are gone":       {before: many(400, "/srv/a%d/%d.txt", text(0)), after: none},
 		"texts are pages now":  {before: many(90, "/srv/a%d/%d.txt", text(0)), after: many(90, "/srv/a%d/%d.html", text(50))},
