@@ -16,7 +16,8 @@ import (
 // changes between two reads.
 func TestSample(t *testing.T) {
 	dir, root := diskDir(t)
-	twice := scanner.NewTwice(root, 0)
+	sampler := scanner.NewTwice(root, 0).Sampler()
+	defer sampler.Close()
 	name := filepath.Join(dir, "f\n\xff")
 	content := bytes.Repeat([]byte("0123456789abcdef"), 9000)
 	write := func(b []byte) {
@@ -26,7 +27,7 @@ func TestSample(t *testing.T) {
 	}
 	got := make([]byte, 1000)
 	sample := func(ctx context.Context, seen *entry.Entry, between func()) error {
-		return twice.Sample(ctx, entry.Path(name), seen, func(read func([]byte, int64) error) error {
+		return sampler.Sample(ctx, entry.Path(name), seen, func(read func([]byte, int64) error) error {
 			if err := read(got, 77); err != nil {
 				return err
 			}
@@ -46,7 +47,7 @@ func TestSample(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 	mine := errors.New("mine")
-	if err := twice.Sample(t.Context(), entry.Path(name), seen, func(func([]byte, int64) error) error { return mine }); !errors.Is(err, mine) {
+	if err := sampler.Sample(t.Context(), entry.Path(name), seen, func(func([]byte, int64) error) error { return mine }); !errors.Is(err, mine) {
 		t.Errorf("the error of look: %v", err)
 	}
 	for what, do := range map[string]func(){

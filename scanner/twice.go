@@ -78,43 +78,67 @@ func (t *Twice) LookAgain(ctx context.Context, p entry.Path, seen *entry.Entry) 
 // open opens p by descriptor, one name at a time. Nothing is asked of a file
 // system that can hang.
 func (t *Twice) open(p entry.Path) (f dirfd.File, err error) {
-	names := p.Components()
-	if len(names) == 0 {
-		return f, ErrMoved
+	d, err := t.openDir(p.Dir())
+	if err != nil {
+		return f, err
 	}
+	defer d.Release()
+	return t.openIn(d, p)
+}
+
+// openDir opens the directory p so.
+func (t *Twice) openDir(p entry.Path) (*dirfd.Dir, error) {
 	d := t.root.Dir()
-	defer func() { d.Release() }()
 	at := entry.Path("/")
-	for i, c := range names {
-		n, err := dirfd.NewName(c)
-		if err != nil {
-			return f, err
-		}
+	for _, c := range p.Components() {
 		at = at.Join([]byte(c))
-		if m := t.root.Mounts().At(at); m != nil && dirfd.CanHang(m.FSType) {
-			return f, fmt.Errorf("%w: %s can hang", ErrOneView, m.FSType)
-		}
-		var st dirfd.Stat
-		if err := d.Stat(n, true, &st); err != nil {
-			return f, fmt.Errorf("%w: %w", ErrMoved, err)
-		}
-		if m := t.root.Mounts().ByID(st.Mount); m == nil && t.root.Mounts().Known() || m != nil && (pseudoFS(m.FSType) || dirfd.CanHang(m.FSType)) {
-			return f, ErrOneView
-		}
-		if i == len(names)-1 {
-			if st.Kind != entry.File {
-				return f, ErrMoved
-			}
-			return d.OpenFile(n)
+		n, _, err := t.safe(d, at)
+		if err != nil {
+			d.Release()
+			return nil, err
 		}
 		next, err := d.OpenPath(n)
-		if err != nil {
-			return f, fmt.Errorf("%w: %w", ErrMoved, err)
-		}
 		d.Release()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrMoved, err)
+		}
 		d = next
 	}
-	return f, ErrMoved
+	return d, nil
+}
+
+// openIn opens the regular file p in its directory d.
+func (t *Twice) openIn(d *dirfd.Dir, p entry.Path) (f dirfd.File, err error) {
+	if p == "/" {
+		return f, ErrMoved
+	}
+	n, kind, err := t.safe(d, p)
+	if err != nil {
+		return f, err
+	}
+	if kind != entry.File {
+		return f, ErrMoved
+	}
+	return d.OpenFile(n)
+}
+
+// safe looks at the last name of p in its directory d. The error wraps ErrOneView
+// where it is on a file system of which nothing is to be asked.
+func (t *Twice) safe(d *dirfd.Dir, p entry.Path) (n dirfd.Name, k entry.Kind, err error) {
+	if n, err = dirfd.NewName(p.Base()); err != nil {
+		return n, k, err
+	}
+	if m := t.root.Mounts().At(p); m != nil && dirfd.CanHang(m.FSType) {
+		return n, k, fmt.Errorf("%w: %s can hang", ErrOneView, m.FSType)
+	}
+	var st dirfd.Stat
+	if err := d.Stat(n, true, &st); err != nil {
+		return n, k, fmt.Errorf("%w: %w", ErrMoved, err)
+	}
+	if m := t.root.Mounts().ByID(st.Mount); m == nil && t.root.Mounts().Known() || m != nil && (pseudoFS(m.FSType) || dirfd.CanHang(m.FSType)) {
+		return n, k, ErrOneView
+	}
+	return n, st.Kind, nil
 }
 
 // unmoved returns ErrMoved if f is not as it was seen.

@@ -40,7 +40,8 @@ func (c *check) senseMass(ctx context.Context) error {
 		return nil
 	}
 	defer known.stop()
-	s := sampling{twice: c.explain.contents.twice, buf: make([]byte, mass.BufferSize)}
+	s := sampling{by: c.explain.contents.twice.Sampler(), buf: make([]byte, mass.BufferSize)}
+	defer s.by.Close()
 	var encoded []byte
 	for ch, err := range c.result.Changes() {
 		if err != nil {
@@ -73,8 +74,8 @@ func (c *check) senseMass(ctx context.Context) error {
 
 // sampling reads parts of files again.
 type sampling struct {
-	twice *scanner.Twice
-	buf   []byte
+	by  *scanner.Sampler
+	buf []byte
 }
 
 // encrypted is mass.Candidate.Encrypted of a file that a scan has seen. What moved
@@ -86,7 +87,7 @@ func (s *sampling) encrypted(ctx context.Context, cand *mass.Candidate, seen *en
 			is = false
 		}
 	}()
-	err := s.twice.Sample(ctx, cand.At, seen, func(read func([]byte, int64) error) (err error) {
+	err := s.by.Sample(ctx, cand.At, seen, func(read func([]byte, int64) error) (err error) {
 		is, err = cand.Encrypted(s.buf, read)
 		return err
 	})
