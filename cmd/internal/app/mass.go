@@ -47,6 +47,9 @@ func (c *check) senseMass(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if c.watch != nil {
+			c.watch.pulse.did()
+		}
 		if known.set != nil { // what was told is no news, over restarts too
 			encoded = diff.AppendChange(encoded[:0], ch)
 			if _, before := known.change(ch, encoded); before {
