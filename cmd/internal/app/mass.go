@@ -40,7 +40,11 @@ func (c *check) senseMass(ctx context.Context) error {
 		return nil
 	}
 	defer known.stop()
-	s := sampling{by: c.explain.contents.twice.Sampler(), buf: make([]byte, mass.BufferSize)}
+	twice := scanner.NewTwice(c.root, 0)
+	if c.explain != nil {
+		twice = c.explain.contents.twice // with the limit of the scan
+	}
+	s := sampling{by: twice.Sampler(), buf: make([]byte, mass.BufferSize)}
 	defer s.by.Close()
 	var encoded []byte
 	for ch, err := range c.result.Changes() {
