@@ -23,7 +23,8 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 		set = l.w.sets[d.Set]
 		sel = !set.Sweep // a sweep keeps no directories
 	}
-	if l.t.only != nil {
+	enter, free := l.below(path, n.Bytes(), sel, mount)
+	if l.t.only != nil || !enter {
 		state = nil
 	}
 	var open *dirfd.Dir
@@ -63,7 +64,7 @@ func (l *listing) child(n dirfd.Name, d policy.Decision, state *policy.State, st
 		return
 	}
 	at := &place{parent: l.t.place, name: bytes.Clone(n), seen: objectID{st.Device, st.Inode}, mount: mountOf(st)}
-	t := &task{place: at, path: path, state: state, mount: mount, pseudo: pseudo, free: l.w.free(path), budget: l.w.budget.of(d, path, l.t.budget)}
+	t := &task{place: at, path: path, state: state, mount: mount, pseudo: pseudo, free: free, budget: l.w.budget.of(d, path, l.t.budget)}
 	if open != nil {
 		l.w.places.keep(at, open)
 	}

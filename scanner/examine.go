@@ -46,7 +46,7 @@ type Examiner struct {
 // NewExaminer returns an Examiner of r that reads at most maxRate bytes of
 // content a second; 0: unlimited.
 func NewExaminer(r *dirfd.Root, maxRate int64) *Examiner {
-	return &Examiner{root: r, blake: digest.New(), sha: sha256.New(), md5: md5.New(), buf: make([]byte, bufferSize), rate: newLimiter(maxRate)}
+	return &Examiner{root: r, blake: digest.New(), sha: sha256.New(), md5: md5.New(), buf: make([]byte, bufferSize), rate: newLimiter(maxRate, nil)}
 }
 
 // Path looks at p: links above it are followed inside the root, p itself is

@@ -15,7 +15,36 @@ func (o *Options) hidden(p entry.Path) bool {
 }
 
 // free reports whether all of directory p is looked at.
-func (s *scan) free(p entry.Path) bool { return s.limits.Hold(p) }
+func (s *scan) free(p entry.Path) bool {
+	if s.opt.Shallow {
+		return s.limits.Is(p)
+	}
+	return s.limits.Hold(p)
+}
+
+// below says of a directory in the listing whether it is entered, and whether all
+// of it is looked at then. In a shallow scan one that Prior has nothing of belongs
+// to the one it stands in, unless it came since: then it is told by itself. Of
+// another mount that Prior has nothing of no directory is answerable.
+func (l *listing) below(p entry.Path, name []byte, selected bool, mount uint64) (enter, free bool) {
+	w := l.w
+	switch {
+	case w.opt.Flat:
+		return len(w.limits.Names(p)) > 0, false
+	case !w.opt.Shallow:
+		return true, w.free(p)
+	}
+	if w.limits.Is(p) {
+		return true, true
+	}
+	if l.t.free && w.old != nil && mount == l.t.mount {
+		_, stored := w.old.Dir(p.Key(), 0)
+		if !stored && (!selected || w.before(l.t.path, name) != nil) {
+			return true, true
+		}
+	}
+	return w.leads(p), false
+}
 
 // leads reports whether p is a limit, or lies above one.
 func (s *scan) leads(p entry.Path) bool { return s.limits.Lead(p) }

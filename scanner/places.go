@@ -161,6 +161,9 @@ func (c *places) close() {
 // openTask opens the task's directory unless it was handed over open, and
 // checks that it is the one that was listed.
 func (w *worker) openTask(t *task) bool {
+	if w.opt.Pace != nil {
+		w.opt.Pace(w.ctx, 0)
+	}
 	if t.dir != nil {
 		return true
 	}

@@ -143,7 +143,7 @@ func newScan(ctx context.Context, r *dirfd.Root, p *policy.Effective, o Options,
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	s := &scan{ctx: ctx, stop: stop, root: r, pol: p, sets: p.Sets(), opt: o, old: old, sink: sink, obs: obs,
-		limits: entry.NewParts(o.Limit), rate: newLimiter(o.MaxRate), widened: map[string]int64{}, narrow: map[string]int64{}}
+		limits: entry.NewParts(o.Limit), rate: newLimiter(o.MaxRate, o.Pace), widened: map[string]int64{}, narrow: map[string]int64{}}
 	if s.atRest = o.atRest; s.atRest == 0 {
 		s.atRest = atRest
 	}
@@ -185,6 +185,9 @@ func (s *scan) workers() {
 }
 
 func (s *scan) work(i int) {
+	if s.opt.Idle {
+		Idle()
+	}
 	w := &worker{scan: s, id: i, hash: digest.New(), wary: wary}
 	for {
 		t := s.next(i)
@@ -281,21 +284,26 @@ func (s *scan) result() (Stats, error) {
 
 // limiter bounds the rate of content read. A nil limiter does not limit.
 type limiter struct {
+	pace func(ctx context.Context, n int) // nil: by rate
 	mu   sync.Mutex
 	rate float64   // bytes per second
 	free time.Time // guarded by mu: when the next byte may be read
 }
 
-func newLimiter(rate int64) *limiter {
-	if rate <= 0 {
+func newLimiter(rate int64, pace func(context.Context, int)) *limiter {
+	if rate <= 0 && pace == nil {
 		return nil
 	}
-	return &limiter{rate: float64(rate)}
+	return &limiter{rate: float64(rate), pace: pace}
 }
 
 // wait blocks until n more bytes may be read.
 func (l *limiter) wait(ctx context.Context, n int) {
 	if l == nil || n <= 0 {
+		return
+	}
+	if l.pace != nil {
+		l.pace(ctx, n)
 		return
 	}
 	l.mu.Lock()

@@ -136,6 +136,18 @@ type Options struct {
 	// Limit, if any, are the only paths looked at, with what is below them. A
 	// directory above them is delivered with just the names that lead to them.
 	Limit []entry.Path
+	// Shallow makes each of Limit a directory of which its own names alone are
+	// looked at, with what lies in directories there that Prior has nothing of
+	// because there was nothing to keep.
+	Shallow bool
+	// Flat looks at the names of Limit alone, and at nothing below those that are
+	// directories.
+	Flat bool
+	// Pace, if any, takes the place of MaxRate: it is called behind every buffer of n
+	// bytes of content, and with 0 before a directory, and returns when it may go on.
+	Pace func(ctx context.Context, n int)
+	// Idle gives way to everything else on this machine: see Idle.
+	Idle bool
 	// Trust, if any, is asked about each regular file whose size, times, inode
 	// and device are those of old, its entry in Prior. If it returns true the
 	// content is not read and old's digest is delivered. It is called

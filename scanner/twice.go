@@ -32,7 +32,12 @@ type Twice struct {
 // NewTwice looks at files of r; it reads at most maxRate bytes a second, 0 does
 // not limit.
 func NewTwice(r *dirfd.Root, maxRate int64) *Twice {
-	return &Twice{root: r, rate: newLimiter(maxRate)}
+	return &Twice{root: r, rate: newLimiter(maxRate, nil)}
+}
+
+// NewTwicePaced is NewTwice at a pace as of Options.Pace.
+func NewTwicePaced(r *dirfd.Root, pace func(ctx context.Context, n int)) *Twice {
+	return &Twice{root: r, rate: newLimiter(0, pace)}
 }
 
 // LookAgain reads p past the page cache. seen is what the scan found of it, with

@@ -236,6 +236,19 @@ func (e *Effective) Expected() []entry.Path {
 	return slices.Compact(paths)
 }
 
+// Roots returns, sorted, the path of every rule up to its first wildcard, those
+// for homes excepted.
+func (e *Effective) Roots() []entry.Path {
+	var paths []entry.Path
+	for _, l := range e.lines {
+		if l.rule != nil && !l.home {
+			paths = append(paths, l.prefix())
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
 // Start returns the state of the directory "/": its children are matched by it.
 func (e *Effective) Start() State { return e.start }
 
