@@ -18,9 +18,9 @@ import (
 // The ages are a text beside the generations, one line each: the format, the
 // host id, the number of the generation that was compared with when they were
 // written and the digest of its statement, the salt, the times of the buckets
-// 00 to ff, and the BLAKE3 of all lines before:
+// 00 to ff, those of the directories, and the BLAKE3 of all lines before:
 //
-//	format: intact.ages/1
+//	format: intact.ages/2
 //	host-id: 32 hex digits
 //	generation: 3
 //	statement: blake3:…
@@ -28,13 +28,17 @@ import (
 //	00: 2026-03-01T02:00:00.000000005Z
 //	01: never
 //	…
+//	dirs: base64 of DirBuckets times, big-endian uint32 of Unix seconds, 0: never
 //	digest: blake3:…
+//
+// intact.ages/1 has no line dirs.
 const (
-	agesFormat = "intact.ages/1"
+	agesFormat = "intact.ages/2"
+	agesFirst  = "intact.ages/1"
 	agesName   = "ages"
 	agesTime   = "2006-01-02T15:04:05.000000000Z"
 	agesNever  = "never"
-	maxAges    = 32 << 10
+	maxAges    = 64 << 10
 )
 
 // AgeBuckets is into how many buckets the files of a baseline fall.
@@ -53,6 +57,7 @@ type Ages struct {
 	// Read is, for each bucket, the start of the last scan that read every
 	// file of it, zero if there is none that counts.
 	Read [AgeBuckets]time.Time
+	dirs dirAges // see DirBucket, Verified
 }
 
 // NewAges returns ages with a salt of their own: nothing was read yet.
@@ -87,14 +92,21 @@ func (a *Ages) Span() (oldest, newest time.Time) {
 
 // text is the one spelling of the ages.
 func (a *Ages) text(host string, generation uint64, st digest.Digest) []byte {
+	return a.spelled(agesFormat, host, generation, st)
+}
+
+func (a *Ages) spelled(format, host string, generation uint64, st digest.Digest) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "format: %s\nhost-id: %s\ngeneration: %d\nstatement: %s\nsalt: %x\n", agesFormat, host, generation, st.Named(), a.Salt)
+	fmt.Fprintf(&b, "format: %s\nhost-id: %s\ngeneration: %d\nstatement: %s\nsalt: %x\n", format, host, generation, st.Named(), a.Salt)
 	for i, t := range a.Read {
 		when := agesNever
 		if !t.IsZero() {
 			when = t.UTC().Format(agesTime)
 		}
 		fmt.Fprintf(&b, "%02x: %s\n", i, when)
+	}
+	if format != agesFirst {
+		fmt.Fprintf(&b, "dirs: %s\n", a.dirs.text())
 	}
 	fmt.Fprintf(&b, "digest: %s\n", digest.Sum(b.Bytes()).Named())
 	return b.Bytes()
@@ -106,7 +118,11 @@ func parseAges(text []byte) (a *Ages, host string, generation uint64, st digest.
 		return nil, "", 0, digest.Digest{}, fmt.Errorf("%w: %s", ErrAges, why)
 	}
 	lines := strings.Split(string(text), "\n")
-	if len(text) > maxAges || len(lines) != 5+AgeBuckets+2 {
+	format, want := agesFormat, 5+AgeBuckets+3
+	if lines[0] == "format: "+agesFirst {
+		format, want = agesFirst, want-1
+	}
+	if len(text) > maxAges || len(lines) != want {
 		return bad("they are cut or no ages at all")
 	}
 	value := func(i int, key string) string {
@@ -137,8 +153,13 @@ func parseAges(text []byte) (a *Ages, host string, generation uint64, st digest.
 			return bad(fmt.Sprintf("no time of bucket %02x", i))
 		}
 	}
+	if format != agesFirst {
+		if err := a.dirs.parse(value(5+AgeBuckets, "dirs")); err != nil {
+			return bad("no times of directories")
+		}
+	}
 	// The digest of all lines is part of that spelling.
-	if !bytes.Equal(a.text(host, generation, st), text) {
+	if !bytes.Equal(a.spelled(format, host, generation, st), text) {
 		return bad("they are damaged")
 	}
 	return a, host, generation, st, nil

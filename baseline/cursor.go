@@ -23,6 +23,7 @@ type cursor struct {
 	names bool // leave value empty
 	b     byte // the bucket
 	n     int  // steps until now
+	most  int  // bytes of a value that are wanted, 0: all
 	key   []byte
 	value []byte
 	err   error
@@ -83,6 +84,9 @@ func (c *cursor) step(move func() (k, v []byte)) bool {
 	}
 	c.key = append(c.key[:0], k...)
 	if !c.names {
+		if c.most > 0 && len(v) > c.most {
+			v = v[:c.most]
+		}
 		c.value = append(c.value[:0], v...)
 	}
 	if c.v.kept != nil {
