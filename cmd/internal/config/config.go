@@ -16,6 +16,9 @@
 //	quick:                   # of check --quick, which no file can ask for
 //	  share: 5%              # 1% … 100%
 //	  every: 30d             # 1d … 365d
+//	reverify:                # of watch
+//	  every: 24h             # all of the baseline, 1s … 8760h, or off
+//	  past_cache: 5%         # of the files, each time, 0% … 100%
 //	reports:                 # what is kept of them
 //	  count: 1000            # 2 … 1000000
 //	  days: 730              # 1 … 36500
@@ -104,6 +107,9 @@ type Config struct {
 	Reports Reports
 	Signing Signing
 
+	// Reverify is what the files ask for; what is in force the baseline says too.
+	Reverify Reverify
+
 	Packages Packages
 	Posture  Posture
 	Services []Service  // in the order of the files; nil: nobody declared any, empty: there are to be none
@@ -143,7 +149,7 @@ func Load(o Options) (*Config, error) {
 		o.Getenv = os.Getenv
 	}
 	standard := Quick{Share: quickShare, Every: quickEvery}
-	c := &Config{FailOn: rules.Low, Quick: standard, Packages: Packages{Wait: standardWait}, Posture: Posture{Profile: Profiles[0]}}
+	c := &Config{FailOn: rules.Low, Quick: standard, Reverify: StandardReverify(), Packages: Packages{Wait: standardWait}, Posture: Posture{Profile: Profiles[0]}}
 	files, stateErr := c.places(o)
 	err := errors.Join(files.err, c.read(files, o.UID))
 	if o.State != "" {
@@ -154,7 +160,7 @@ func Load(o Options) (*Config, error) {
 		stateErr = nil // a file named the folder, no default is needed
 	}
 	if err = errors.Join(err, stateErr); err != nil {
-		c.Policy, c.FailOn, c.Quick, c.Accept = nil, rules.Low, standard, ""
+		c.Policy, c.FailOn, c.Quick, c.Accept, c.Reverify = nil, rules.Low, standard, "", StandardReverify()
 		return c, err
 	}
 	return c, nil
@@ -306,6 +312,9 @@ func (c *Config) settings(root *strict.Node) {
 	}
 	if n := root.Get("quick"); n != nil && n.IsMap() {
 		c.Quick.take(n)
+	}
+	if n := root.Get("reverify"); n != nil && n.IsMap() {
+		c.Reverify.take(n)
 	}
 	c.trust(root)
 	c.packages(root)

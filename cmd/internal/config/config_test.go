@@ -132,7 +132,7 @@ func TestLoadSettings(t *testing.T) {
 		t.Errorf("got policy %+v", p)
 	}
 	got.Policy = nil
-	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Quick: Quick{10, 7}, Packages: Packages{Wait: 15 * time.Minute}, Sources: []string{name},
+	want := &Config{State: "/srv/intact", FailOn: rules.High, Workers: 3, MaxRate: 50_000_000, Nice: 7, Quick: Quick{10, 7}, Reverify: StandardReverify(), Packages: Packages{Wait: 15 * time.Minute}, Sources: []string{name},
 		Posture: Posture{Profile: "server", Rules: filepath.Join(dir, "rules.d"), Waivers: filepath.Join(dir, "waivers.yaml")}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
