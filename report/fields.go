@@ -273,6 +273,10 @@ func (t *Trailer) fields(c *coder) {
 		t.Posture = orNew(t.Posture)
 		c.object("posture", func() { t.Posture.fields(c) })
 	}
+	if c.has("coverage", t.Coverage != nil) {
+		t.Coverage = orNew(t.Coverage)
+		c.object("coverage", func() { t.Coverage.fields(c) })
+	}
 	c.time("finished", &t.Finished)
 	if c.has("clock", t.Clock > 0) {
 		c.number("clock", &t.Clock)

@@ -202,6 +202,7 @@ type Trailer struct {
 	Second    *SecondLook // nil: nothing was looked at twice
 	Logs      *Logs       // what was noted of logs; nil: nothing
 	Posture   *Posture    // what rules said of the host; nil: none was asked
+	Coverage  *Coverage   // how long ago what is covered was verified; nil: it is not known
 	Finished  time.Time
 	Clock     int64 // as Boot.Clock, at the end; 0: not said
 }

@@ -54,6 +54,9 @@ func (t *text) facts() {
 	if l := t.t.Logs; l != nil {
 		t.fact("logs", l.words())
 	}
+	if v := t.t.Coverage; v != nil {
+		t.fact("coverage", t.coverage(v))
+	}
 	if q := t.t.Quick; q != nil {
 		t.fact("quick", fmt.Sprintf("%s of %s trusted unread: size, times, inode and device as in the baseline", group(q.Trusted), plural(q.Files, "file")))
 		age := ""
