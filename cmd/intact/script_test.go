@@ -170,6 +170,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"umount":      plain(cmdUmount),
 		"listen":      plain(cmdListen),
 		"journal":     plain(cmdJournal),
+		"mapped":      plain(cmdMapped),
 	}
 	for name, f := range watchCommands() {
 		all[name] = plain(f)

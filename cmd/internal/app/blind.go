@@ -181,6 +181,9 @@ func (s *blindSink) words() string {
 
 // broken ends a run that could not be completed: the report says so.
 func (c *check) broken(ctx context.Context, cause error) (Outcome, error) {
+	if c.watch != nil && errors.Is(context.Cause(ctx), errGoesBefore) {
+		return c.out, errGoesBefore // it is done again: no report
+	}
 	if trust(cause) {
 		c.paper.abort()
 		return c.untrusted(ctx, cause)

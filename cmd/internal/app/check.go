@@ -307,6 +307,8 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 		comp.Limit(c.limit)
 		sink = some
 	}
+	opt.Flat = c.watch.isFlat()
+	some.flat = opt.Flat
 	if opt.Trust = c.quick.trust(); opt.Trust != nil {
 		sink = &readSink{sink, &c.quick.files}
 	}
@@ -322,7 +324,12 @@ func (c *check) scan(ctx context.Context, opt scanner.Options, spool *diff.Spool
 		return err
 	}
 	some.finish()
-	if c.counts, err = comp.Finish(ctx); err != nil {
+	if opt.Flat {
+		c.counts, err = comp.FinishIn(ctx, nil)
+	} else {
+		c.counts, err = comp.Finish(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	c.counts.Verified += some.same.Load()

@@ -145,9 +145,7 @@ func (s *session) initialise(ctx context.Context, pol *policy.Policy, origin str
 	if err != nil {
 		return out, err
 	}
-	if s.cfg.Accept != "" {
-		rows = append(rows, diff.Row{Kind: rowAccept, Key: []byte(rowAccept), Value: []byte(s.cfg.Accept)})
-	}
+	rows = append(rows, s.settingRows()...)
 	expected, err := o.expectedRows()
 	if err != nil {
 		return out, err

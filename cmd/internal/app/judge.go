@@ -29,6 +29,9 @@ func (c *check) judge(ctx context.Context) error {
 	if err := c.acceptDrift(); err != nil {
 		return err
 	}
+	if err := c.reverifyDrift(); err != nil {
+		return err
+	}
 	if err := c.judgeDelegated(ctx); err != nil {
 		return err
 	}
@@ -235,6 +238,10 @@ func (c *check) finish(ctx context.Context) error {
 	}
 	d := c.result.Counts()
 	t := report.Trailer{Pending: "", Complete: c.newGaps == 0 && d.Unverified == 0, Quick: c.quick.outcome(c.stats), Second: c.look.outcome(), Logs: c.logs.outcome()}
+	var err error
+	if t.Coverage, err = c.coverage(); err != nil {
+		return err
+	}
 	n := &t.Counts
 	n.Verified, n.KnownGaps = c.counts.Verified, c.counts.KnownGaps
 	n.Changed, n.Added, n.Removed, n.Renamed = d.Changed+d.Regained, d.Added, d.Removed, d.Renamed

@@ -18,6 +18,7 @@ type limitSink struct {
 	limit []entry.Path
 	parts *entry.Parts // limit as a set
 	spool *diff.Spool
+	flat  bool
 	same  atomic.Int64 // limits themselves that are as they were
 
 	mu   sync.Mutex
@@ -27,7 +28,7 @@ type limitSink struct {
 
 // Dir implements scanner.Sink.
 func (l *limitSink) Dir(w int, b *entry.Block) error {
-	if l.parts.Hold(b.Dir) {
+	if l.whole(b.Dir) {
 		return l.Comparer.Dir(w, b)
 	}
 	old := l.gen.LookupNames(b.Dir, l.names(b))
@@ -52,6 +53,14 @@ func (l *limitSink) Dir(w int, b *entry.Block) error {
 	return err
 }
 
+// whole reports whether all of dir is looked at.
+func (l *limitSink) whole(dir entry.Path) bool {
+	if l.flat {
+		return dir == "/" && l.parts.Is(dir)
+	}
+	return l.parts.Hold(dir)
+}
+
 // names are those of the baseline that b is compared with. Of a directory in
 // parts they are what this part has: that a name is in none is known in the end.
 func (l *limitSink) names(b *entry.Block) (names [][]byte) {
@@ -73,7 +82,7 @@ func (l *limitSink) names(b *entry.Block) (names [][]byte) {
 func (l *limitSink) finish() {
 	for _, p := range l.limit {
 		dir := p.Dir()
-		if l.seen[dir] || l.met[p] || l.parts.Hold(dir) {
+		if l.seen[dir] || l.met[p] || l.whole(dir) {
 			continue
 		}
 		if inBaseline(l.gen, p) {

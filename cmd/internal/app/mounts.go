@@ -27,6 +27,9 @@ const (
 	// rowAccept says what is accepted without a person; key "accept", value
 	// config.AcceptSigned. No row: nothing is.
 	rowAccept = "accept"
+	// rowReverify says how a watcher verifies again; key "reverify", value
+	// config.Reverify. No row: as is standard.
+	rowReverify = "reverify"
 	// rowIndex is the newest index of an archive whose packages were accepted
 	// without a person. Key: origin, suite, codename and signing key with NUL
 	// between; value: date=RFC 3339.

@@ -120,11 +120,15 @@ func (q *quick) due() (n int) {
 	return n
 }
 
-func (q *quick) readAll() {
-	for i := range q.whole {
-		q.whole[i] = true
+func (q *quick) readAll() { q.whole = everyBucket }
+
+// everyBucket has all of them. It is never changed.
+var everyBucket = func() (all [baseline.AgeBuckets]bool) {
+	for i := range all {
+		all[i] = true
 	}
-}
+	return all
+}()
 
 // trust is scanner.Options.Trust; nil reads everything.
 func (q *quick) trust() func(entry.Path, *entry.Entry) bool {
@@ -253,6 +257,16 @@ func (c *check) keepAges() error {
 	if q == nil || c.o.NoState {
 		return nil
 	}
+	next := c.nextAges()
+	if *next == *q.ages {
+		return nil
+	}
+	return c.putAges(next, c.gen.Statement())
+}
+
+// nextAges are the ages behind this check.
+func (c *check) nextAges() *baseline.Ages {
+	q := c.quick
 	next := *q.ages
 	// What was not seen was not read, and it may be in any bucket.
 	if !c.partial() && c.result.Counts().Unseen == 0 {
@@ -261,16 +275,16 @@ func (c *check) keepAges() error {
 				next.Read[b] = q.start
 			}
 		}
+		if q.whole == everyBucket {
+			next.VerifyAll(q.start)
+		}
 	}
 	for b, doubtful := range q.doubtful {
 		if doubtful {
 			next.Read[b] = time.Time{}
 		}
 	}
-	if next.Read == q.ages.Read {
-		return nil
-	}
-	return c.putAges(&next, c.gen.Statement())
+	return &next
 }
 
 // doubt marks the bucket of a file that a quick check must read until it is as
@@ -319,6 +333,7 @@ func (s *session) freshAges(st *statement.Statement, start time.Time) error {
 	for i := range a.Read {
 		a.Read[i] = start
 	}
+	a.VerifyAll(start)
 	return s.putAges(a, st)
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +51,7 @@ type watching struct {
 	mass    *mass.Burst
 	notify  notifier
 	logs    logMemory
+	again   *reverifier
 	told    string // the state of the watches, as it was last written down
 
 	failing string // why the last look failed, unescaped; "": it did not
@@ -67,13 +67,14 @@ func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
 	default:
 		return Outcome{}, usageError("--backend: want inotify, fanotify or auto, not %q", o.Backend)
 	}
-	w := &watching{env: e, o: o, gaps: newPathSet(), links: newLinkBook(), mass: mass.NewBurst(mass.Window), told: fmt.Sprint([]string(nil))}
+	w := &watching{env: e, o: o, gaps: newPathSet(), links: newLinkBook(), mass: mass.NewBurst(mass.Window), again: newReverifier(e), told: fmt.Sprint([]string(nil))}
 	s, err := openConfigured(e)
 	if err != nil {
 		return Outcome{}, err
 	}
 	e.Tool = s.toolDigest() // read once
 	w.store = s.store
+	defer w.again.shut() // behind all
 	lock, sc, err := w.begin(ctx, s)
 	s.close()
 	if err != nil {
@@ -94,6 +95,7 @@ func Watch(ctx context.Context, e *Env, o WatchOptions) (Outcome, error) {
 	var all sync.WaitGroup
 	ended := make(chan error, 1)
 	all.Go(func() { ended <- w.w.Run(running) })
+	all.Go(func() { w.again.run(running) })
 	defer all.Wait()
 	defer stop()
 	return w.serve(ctx, ended)
@@ -118,15 +120,22 @@ func (w *watching) begin(ctx context.Context, s *session) (lock *baseline.Lock, 
 
 // inForce puts the baseline's policy and the present one in force.
 func (w *watching) inForce(ctx context.Context, s *session) (*scope, error) {
-	c := &check{session: s, keep: &w.keep, gaps: &gapList{}}
+	c := &check{session: s, gaps: &gapList{}}
+	if w.w != nil {
+		c.keep = &w.keep
+	}
 	if err := c.options(); err != nil {
 		return nil, err
 	}
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
-	defer c.gen.Close()
 	w.gen, w.aliases = c.gen.Statement().Generation, c.scope.all
+	if w.w != nil {
+		defer c.gen.Close()
+	} else if err := w.again.use(s, c); err != nil { // at the beginning: it goes on with this
+		return nil, err
+	}
 	if start := c.scope.eff.Start(); !start.Hot() {
 		return nil, usageError("the policy has no hot path: mark some with hot: true")
 	}
@@ -142,9 +151,9 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 	var retry <-chan time.Time
 	for {
 		w.notify.did()
-		batches := w.w.Batches()
+		batches, cold := w.w.Batches(), w.again.out
 		if ready != nil || retry != nil {
-			batches = nil // the line comes first
+			batches, cold = nil, nil // the line comes first
 		}
 		select {
 		case <-ctx.Done():
@@ -170,6 +179,13 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 				return w.failed(ctx, err)
 			}
 			retry = time.After(wait)
+		case p := <-cold:
+			if err := w.cold(ctx, p); err != nil {
+				return w.failed(ctx, err)
+			}
+			retry = time.After(lookPause)
+		case <-w.again.wrong:
+			w.w.Look("/") // whose report says what is wrong
 		case <-w.notify.tick:
 		case <-w.o.Reload:
 			w.reload(ctx)
@@ -189,25 +205,6 @@ func (w *watching) serve(ctx context.Context, ended <-chan error) (Outcome, erro
 			w.beat("heartbeat")
 		}
 	}
-}
-
-func (w *watching) failed(ctx context.Context, err error) (Outcome, error) {
-	if ctx.Err() != nil {
-		return w.stopped(ctx)
-	}
-	w.beat("stopped: " + err.Error())
-	return Outcome{}, err
-}
-
-// stopped ends the run as it was asked to.
-func (w *watching) stopped(ctx context.Context) (Outcome, error) {
-	w.notify.say("STOPPING=1")
-	why := "stopped by a signal"
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		why = "stopped: " + cause.Error()
-	}
-	w.beat(why)
-	return Done(ExitInterrupted), nil
 }
 
 // open is a session of one look, with the lock that writing needs.
@@ -238,61 +235,11 @@ func (w *watching) open(ctx context.Context) (*session, error) {
 
 // batch looks at the places of one batch and reports what is new there.
 func (w *watching) batch(ctx context.Context, b watch.Batch) error {
-	s, err := w.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	none := time.Duration(0)
-	defer w.keep.Rest()
-	c := &check{session: s, keep: &w.keep, gaps: &gapList{}, o: CheckOptions{Only: watchSets, Wait: &none, Output: w.o.Output},
-		watch: &look{hints: b.Hints, who: b.Who, tells: b.Rescans(), gaps: w.gaps, links: w.links, mass: w.mass, pulse: w.notify.pulse, logs: &w.logs}}
-	if err := c.options(); err != nil {
-		return err
-	}
-	if s.cfgErr != nil {
-		s.remark(fmt.Sprintf("the configuration cannot be read, the baseline's policy is in force alone: %v", s.cfgErr))
-	}
-	state := w.state()
-	s.remark(state...)
-	if b.Dropped() {
-		s.remark("who did it is not known everywhere: too much happened at a time")
-	}
-	if !c.await(ctx) {
-		return context.Cause(ctx)
-	}
-	w.links.seen = nil
-	_, err = c.run(ctx)
-	if errors.Is(err, errNothingHot) {
+	err := w.look(ctx, &look{hints: b.Hints, who: b.Who, dropped: b.Dropped(), tells: b.Rescans()}, "")
+	if err == nil {
 		w.w.Done(b)
-		return nil
 	}
-	if err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	w.w.Done(b)
-	w.logs.keep(c.logs, c.paper.head.Started)
-	w.linksSettled(c.watch)
-	if c.saved != (digest.Digest{}) {
-		if w.mine != (digest.Digest{}) && w.mine != c.saved {
-			if err := s.store.DropPending(w.mine); err != nil {
-				s.env.warn("%v", err)
-			}
-		}
-		if len(c.mass.found) > 0 {
-			w.mass.Told(c.mass.verdict)
-		}
-		w.mine, w.told = c.saved, fmt.Sprint(state)
-	}
-	// Something was accepted meanwhile, or a path of the policy leads elsewhere.
-	if n := c.gen.Statement().Generation; n != w.gen || !slices.Equal(c.scope.all, w.aliases) {
-		w.gen, w.aliases = n, c.scope.all
-		w.w.SetPolicy(c.scope.eff)
-	}
-	return nil
+	return err
 }
 
 // state says how the watches stand, for a report; nothing where all is well.
@@ -335,7 +282,7 @@ func (w *watching) renew(ctx context.Context, open func(*Env) (*session, error))
 		defer s.close()
 		sc, err := w.inForce(ctx, s)
 		if err == nil {
-			w.w.SetPolicy(sc.eff)
+			w.setPolicy(sc.eff)
 		}
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 
 	"intact/baseline"
 	"intact/baseline/diff"
+	"intact/report"
 	"intact/rules"
 	"intact/rules/mass"
 	"intact/scanner/actor"
@@ -29,9 +30,11 @@ var watchSets = []string{"integrity", "mounts", "packages"}
 type look struct {
 	hints  []watch.Hint
 	who    func(entry.Path) (list []actor.Actor, more bool)
-	tells  bool        // a report is written in any case
-	gaps   *pathSet    // that were told before, owned by the watcher
-	mass   *mass.Burst // likewise
+	cold   []entry.Path // in the place of hints: places that need not be hot
+	flat   bool         // of these, the entries themselves alone
+	tells  bool         // a report is written in any case
+	gaps   *pathSet     // that were told before, owned by the watcher
+	mass   *mass.Burst  // likewise
 	parts  *entry.Parts
 	carry  carried
 	before int // changes at the places that were pending
@@ -41,6 +44,9 @@ type look struct {
 	pulse  *pulse // of the watcher; nil: none
 	logs   *logMemory
 	links  *linkBook
+
+	coverage *report.Coverage
+	dropped  bool // who did it is not known of all
 }
 
 // quiet reports whether there is nothing to tell.
@@ -86,7 +92,7 @@ func (l *look) carryTo(w *baseline.PendingWriter, key []byte) error {
 		switch {
 		case order > 0:
 			return nil
-		case order == 0 || l.parts.Hold(old.Path) || old.From != "" && l.parts.Hold(old.From):
+		case order == 0 || l.holds(old.Path) || old.From != "" && l.holds(old.From):
 			if !old.Folded {
 				l.before++
 			}
@@ -126,12 +132,13 @@ func (c *check) lookRows(now time.Time) (out []baseline.PendingRow, err error) {
 	mine := func(r *diff.RowChange) bool {
 		if r.Kind == rowGap {
 			p, _, err := entry.ParseKey(r.Key)
-			return err != nil || c.watch.parts.Hold(p)
+			return err != nil || c.watch.holds(p)
 		}
 		return r.Kind == rowMount || r.Kind == rowAlias
 	}
-	for _, r := range c.rows {
-		if !mine(&r) {
+	views := c.viewRows()
+	for _, r := range slices.Concat(c.rows, views) {
+		if !mine(&r) && r.Kind != rowFinding {
 			continue
 		}
 		since, ok := c.pending.rows[rowID(r)]
@@ -145,11 +152,27 @@ func (c *check) lookRows(now time.Time) (out []baseline.PendingRow, err error) {
 	}
 	old, err := c.pending.set.Rows()
 	for _, r := range old {
-		if !mine(&r.RowChange) {
+		if !mine(&r.RowChange) && !slices.ContainsFunc(views, func(v diff.RowChange) bool { return rowID(v) == rowID(r.RowChange) }) {
 			out = append(out, r)
 		}
 	}
 	return out, err
+}
+
+// viewRows keep the history of files whose disk and page cache differ.
+func (c *check) viewRows() (out []diff.RowChange) {
+	for _, f := range c.look.found() {
+		out = append(out, diff.RowChange{Kind: rowFinding, Key: findingKey(&f)})
+	}
+	return out
+}
+
+// holds reports whether the look is about p.
+func (l *look) holds(p entry.Path) bool {
+	if l.flat {
+		return l.parts.Is(p)
+	}
+	return l.parts.Hold(p)
 }
 
 // countNews counts what is new besides changes of files.
@@ -157,6 +180,11 @@ func (c *check) countNews() {
 	c.watch.news += len(c.logs.events)
 	for i := range c.mounts {
 		if _, ok := c.since(&c.mounts[i]); !ok {
+			c.watch.news++
+		}
+	}
+	for _, f := range c.look.found() {
+		if _, ok := c.since(&f); !ok {
 			c.watch.news++
 		}
 	}
@@ -220,6 +248,11 @@ var errNothingHot = errors.New("nothing hot there")
 // there: what waits may be gone again.
 func (c *check) lookLimits(sc *scope, gen *baseline.Generation) ([]entry.Path, error) {
 	var out []entry.Path
+	for _, p := range c.watch.cold {
+		if reaches(sc.eff, p) {
+			out = append(out, p)
+		}
+	}
 	decide := sc.eff.Decider()
 	for _, h := range c.watch.hints {
 		for _, n := range h.Names {

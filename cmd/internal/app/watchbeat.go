@@ -42,11 +42,14 @@ func (w *watching) writeBeat(ctx context.Context, why string) error {
 	if err := p.w.Header(p.head); err != nil {
 		return err
 	}
-	s.remark(w.source())
+	s.remark(append(w.again.words(), w.source())...)
 	if err := p.note(append(s.remarked, state...)); err != nil {
 		return err
 	}
-	t := report.Trailer{Verdict: report.Clean, Reason: why, Exits: []int{}, Complete: len(state) == 0}
+	if err := w.again.save(s); err != nil {
+		return err
+	}
+	t := report.Trailer{Verdict: report.Clean, Reason: why, Exits: []int{}, Complete: len(state) == 0, Coverage: w.again.coverage()}
 	if d, err := s.lastPending(); err == nil && d != (digest.Digest{}) {
 		t.Pending = d.Named()
 	}

@@ -56,3 +56,22 @@ func (w *watching) verify(ctx context.Context) error {
 	_, err = w.keep.Open(ctx, s.store)
 	return err
 }
+
+func (w *watching) failed(ctx context.Context, err error) (Outcome, error) {
+	if ctx.Err() != nil {
+		return w.stopped(ctx)
+	}
+	w.beat("stopped: " + err.Error())
+	return Outcome{}, err
+}
+
+// stopped ends the run as it was asked to.
+func (w *watching) stopped(ctx context.Context) (Outcome, error) {
+	w.notify.say("STOPPING=1")
+	why := "stopped by a signal"
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		why = "stopped: " + cause.Error()
+	}
+	w.beat(why)
+	return Done(ExitInterrupted), nil
+}
