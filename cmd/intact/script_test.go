@@ -233,6 +233,8 @@ func condition(name string) (bool, error) {
 		return os.Getuid() == 0, nil
 	case "mount":
 		return mountable(), nil
+	case "long": // the build server has the time
+		return os.Getenv("INTACT_LONG") != "" && !testing.Short(), nil
 	case "steady": // quick checks trust files of this file system
 		var fs syscall.Statfs_t
 		err := syscall.Statfs(os.TempDir(), &fs)

@@ -16,7 +16,7 @@ import (
 )
 
 // watches holds the limits of inotify(7) against the directories that a
-// real-time watch would need. Nothing that runs by itself needs them.
+// watch by inotify needs; one by fanotify needs none.
 func (d *doctor) watches() {
 	if d.gen == nil {
 		return
