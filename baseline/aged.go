@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"intact/scanner/entry"
@@ -136,35 +135,15 @@ func (c *cursor) storedDir() (d StoredDir, err error) {
 // FinishIn is Finish for a scan of just the directories dirs and what belongs to
 // them, see scanner.Options.Shallow, or of some names alone where there are none.
 // Nothing is concluded about the rest.
-func (c *Comparer) FinishIn(ctx context.Context, dirs []entry.Path) (n Counts, err error) {
-	if c.err != nil {
-		return n, c.err
-	}
-	if err := c.g.Err(); err != nil {
-		return n, err
-	}
-	for i := range c.workers {
-		k := &c.workers[i]
-		c.listed = append(c.listed, k.visited...)
-		n.Verified += k.counts.Verified
-		n.KnownGaps += k.counts.KnownGaps
-	}
-	slices.Sort(c.listed)
-	f := finisher{c: c, n: &n}
-	gone := func(ctx context.Context) error {
+func (c *Comparer) FinishIn(ctx context.Context, dirs []entry.Path) (Counts, error) {
+	return c.finish(ctx, func(f *finisher, ctx context.Context) error {
 		for _, d := range dirs {
 			if err := f.directories(ctx, d); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
-	for _, step := range []func(context.Context) error{f.heldBack, f.absent, f.uncovered, gone, f.reportGaps} {
-		if err := step(ctx); err != nil {
-			return n, fmt.Errorf("finish comparison: %w", err)
-		}
-	}
-	return n, nil
+	})
 }
 
 // directories reports the entries of a directory that was not listed.

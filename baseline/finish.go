@@ -17,7 +17,12 @@ import (
 // entries becomes Removed, whatever the directory above it says. So nothing in
 // the baseline is passed over in silence.
 func (c *Comparer) Finish(ctx context.Context) (Counts, error) {
-	var n Counts
+	return c.finish(ctx, (*finisher).unvisited)
+}
+
+// finish sums up what the workers counted, and reports what no block spoke of;
+// rest finds the directories among it.
+func (c *Comparer) finish(ctx context.Context, rest func(*finisher, context.Context) error) (n Counts, err error) {
 	if c.err != nil {
 		return n, c.err
 	}
@@ -34,7 +39,8 @@ func (c *Comparer) Finish(ctx context.Context) (Counts, error) {
 	slices.Sort(c.listed)
 	c.listed = slices.Compact(c.listed)
 	f := finisher{c: c, n: &n}
-	for _, step := range []func(context.Context) error{f.heldBack, f.absent, f.uncovered, f.unvisited, f.reportGaps} {
+	last := func(ctx context.Context) error { return rest(&f, ctx) }
+	for _, step := range []func(context.Context) error{f.heldBack, f.absent, f.uncovered, last, f.reportGaps} {
 		if err := step(ctx); err != nil {
 			return n, fmt.Errorf("finish comparison: %w", err)
 		}
