@@ -164,6 +164,26 @@ func run(ctx context.Context, list []*writer, o SoakOptions, beside func(turn in
 	}
 }
 
+// detach unmounts point, whose path may be longer than the kernel takes: trees
+// that are moved into each other for minutes grow deep.
+func detach(point string) error {
+	fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	for _, name := range strings.Split(point, "/") {
+		if name == "" || err != nil {
+			continue
+		}
+		var next int
+		next, err = unix.Openat(fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		unix.Close(fd)
+		fd = next
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Unmount(fmt.Sprintf("/proc/self/fd/%d", fd), unix.MNT_DETACH)
+}
+
 // unmount ends all mounts below the root, the last one first.
 func (h *Host) unmount() error {
 	for range 1000 {
@@ -186,7 +206,7 @@ func (h *Host) unmount() error {
 		}
 		for _, p := range slices.Backward(points) {
 			// One below it may have gone with it: the next turn tells.
-			_ = unix.Unmount(p, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			_ = detach(p)
 		}
 	}
 	return fmt.Errorf("mounts below %q do not go away", h.Root())
