@@ -125,16 +125,6 @@ func Lost(kind, what string) rules.Finding {
 	return rules.Finding{Set: Name, Rule: "coverage.lost", Severity: s, RawSeverity: s, Subject: rules.Subject{Kind: kind, Name: what + " of " + kind}, Attack: []string{"T1685"}}
 }
 
-// Kinds returns the names of all kinds, sorted.
-func Kinds() []string {
-	list := make([]string, 0, len(kinds))
-	for k := range kinds {
-		list = append(list, k)
-	}
-	slices.Sort(list)
-	return list
-}
-
 // Judge makes the finding about a row that is another. Its subject has the kind
 // and the key of the row. Values that differ in what is unknown alone give no
 // finding: ok is false.

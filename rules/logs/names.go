@@ -34,9 +34,6 @@ var (
 
 var packed = [...]string{".gz", ".xz", ".zst", ".bz2", ".lz4"}
 
-// Packed reports whether a name is that of a compressed generation.
-func Packed(file string) bool { return parse(file).pack }
-
 // parse takes a name apart. Whether its stem is a log is not known here.
 func parse(file string) name {
 	base, pack := file, false

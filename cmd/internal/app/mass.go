@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -104,11 +103,9 @@ func (s *sampling) encrypted(ctx context.Context, cand *mass.Candidate, seen *en
 // afresh reads the changes that waited from the beginning.
 func (p *pendingJudge) afresh() *pendingJudge {
 	n := &pendingJudge{set: p.set, stop: func() {}}
-	if p.set == nil {
-		return n
+	if n.set != nil {
+		n.rewind()
 	}
-	n.next, n.stop = iter.Pull2(p.set.Encoded())
-	n.advance()
 	return n
 }
 

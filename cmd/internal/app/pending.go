@@ -59,9 +59,14 @@ func (c *check) previous() (*pendingJudge, error) {
 	for _, r := range rows {
 		p.rows[rowID(r.RowChange)] = r.FirstSeen
 	}
+	p.rewind()
+	return p, nil
+}
+
+// rewind goes to the first change that the previous check left.
+func (p *pendingJudge) rewind() {
 	p.next, p.stop = iter.Pull2(p.set.Encoded())
 	p.advance()
-	return p, nil
 }
 
 // historyLost says so in the report too: what was pending counts as new.
