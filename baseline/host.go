@@ -59,13 +59,7 @@ func (h Host) Differs(now Machine) (names []string) {
 }
 
 func (h Host) text() []byte {
-	named := func(d digest.Digest) string {
-		if d == (digest.Digest{}) {
-			return "none"
-		}
-		return d.Named()
-	}
-	b := fmt.Appendf(nil, "format: %s\nid: %s\nepoch: %d\nmachine: %s\nproduct: %s\nnote: %s\n", hostFormat, h.ID, h.Epoch, named(h.Machine.ID), named(h.Product), strconv.QuoteToASCII(h.Note))
+	b := fmt.Appendf(nil, "format: %s\nid: %s\nepoch: %d\nmachine: %s\nproduct: %s\nnote: %s\n", hostFormat, h.ID, h.Epoch, h.Machine.ID.NamedOrNone(), h.Product.NamedOrNone(), strconv.QuoteToASCII(h.Note))
 	return fmt.Appendf(b, "digest: %s\n", digest.Sum(b).Named())
 }
 

@@ -107,7 +107,7 @@ type Entry struct {
 func (e *Entry) Text() []byte {
 	b := make([]byte, 0, 512+256*len(e.Logs))
 	b = fmt.Appendf(b, "format: %s\nhost-id: %s\nentry: %d\nprevious: %s\nrestart: %s\ntime: %s\nsigner: %s\nlogs: %d\n", e.format(), e.HostID, e.Number,
-		named(e.Previous), yesNo(e.Restart), e.Time.UTC().Format(time.RFC3339Nano), strconv.QuoteToASCII(e.Signer), len(e.Logs))
+		e.Previous.NamedOrNone(), yesNo(e.Restart), e.Time.UTC().Format(time.RFC3339Nano), strconv.QuoteToASCII(e.Signer), len(e.Logs))
 	for i := range e.Logs {
 		b = e.Logs[i].append(b)
 	}
@@ -150,13 +150,6 @@ func (h Held) String() string {
 		return "nothing"
 	}
 	return h.Base.String()
-}
-
-func named(d digest.Digest) string {
-	if d == (digest.Digest{}) {
-		return "none"
-	}
-	return d.Named()
 }
 
 func yesNo(b bool) string {

@@ -118,17 +118,17 @@ func (s *Statement) Text() []byte {
 	line("host-id", s.HostID)
 	line("host-name", quote(s.HostName))
 	line("generation", strconv.FormatUint(s.Generation, 10))
-	line("previous", named(s.Previous))
+	line("previous", s.Previous.NamedOrNone())
 	line("restart", yesNo(s.Restart))
 	line("created", s.Created.UTC().Format(time.RFC3339Nano))
-	line("file", named(s.File))
+	line("file", s.File.NamedOrNone())
 	line("file-size", strconv.FormatInt(s.FileSize, 10))
 	line("root", s.Root.Named())
 	line("policy", s.Policy.Named())
 	line("directories", strconv.FormatInt(s.Directories, 10))
 	line("entries", strconv.FormatInt(s.Entries, 10))
 	line("tool-version", quote(s.ToolVersion))
-	line("tool-digest", named(s.ToolDigest))
+	line("tool-digest", s.ToolDigest.NamedOrNone())
 	line("report", quote(s.Report))
 	line("approver", quote(s.Approver))
 	line("authority", string(cmp.Or(s.Authority, None)))
@@ -190,13 +190,6 @@ func quote(s string) string {
 		s = s[:MaxText]
 	}
 	return strconv.QuoteToASCII(s)
-}
-
-func named(d digest.Digest) string {
-	if d == (digest.Digest{}) {
-		return "none"
-	}
-	return d.Named()
 }
 
 func yesNo(b bool) string {

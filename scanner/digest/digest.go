@@ -25,6 +25,14 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // Named returns the digest with its algorithm, "blake3:" and lower-case hex.
 func (d Digest) Named() string { return "blake3:" + d.String() }
 
+// NamedOrNone is Named, or "none" of the zero digest.
+func (d Digest) NamedOrNone() string {
+	if d == (Digest{}) {
+		return "none"
+	}
+	return d.Named()
+}
+
 // Parse reads lower-case hex, with or without the "blake3:" prefix.
 func Parse(s string) (d Digest, err error) {
 	s = strings.TrimPrefix(s, "blake3:")
